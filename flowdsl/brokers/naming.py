@@ -1,0 +1,47 @@
+"""Names of topics: which are legal, which are meant by a subscription, and what to say when one does not exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+
+from flowdsl.brokers.protocols import Topics
+from flowdsl.errors import TopicNotFound, shown
+
+_LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_LISTED = 20
+
+
+def check_topic_name(name: object, argument: str = "topic") -> str:
+    """The name itself. Raises TypeError or ValueError for one that no broker would take."""
+    if not isinstance(name, str):
+        msg = f"{argument} must be the name of a topic, not {shown(name)}"
+        raise TypeError(msg)
+    if not _LEGAL.fullmatch(name) or name in {".", ".."}:
+        msg = f"{argument} must be 1 to 249 letters, digits, dots, underscores or dashes, but is {shown(name)}"
+        raise ValueError(msg)
+    return name
+
+
+def topic_not_found(missing: str, existing: Iterable[str], broker: str) -> TopicNotFound:
+    """The error for a topic that does not exist: close matches first, then all the others."""
+    names = sorted(existing)
+    close = get_close_matches(missing, names, n=5, cutoff=0.5)
+    listed = close + [name for name in names if name not in close]
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    those = f"it has: {', '.join(listed[:_LISTED])}{more}" if listed else "it has no topics yet"
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return TopicNotFound(
+        f"topic {missing!r} does not exist on {broker}; {those}.{hint} Make it with create_topic({missing!r})."
+    )
+
+
+def topics_meant(topics: Topics, existing: Collection[str], broker: str) -> list[str]:
+    """The topics that a subscription means now, sorted. Raises TopicNotFound for a name that does not exist."""
+    if isinstance(topics, re.Pattern):
+        return sorted(name for name in existing if topics.fullmatch(name))
+    for name in topics:
+        if name not in existing:
+            raise topic_not_found(name, existing, broker)
+    return sorted(set(topics))

@@ -1,0 +1,79 @@
+"""From what users give to what a record holds. Each raises TypeError or ValueError, naming what was wrong with which value."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flowdsl.errors import shown
+
+
+def as_bytes(given: Any, name: str) -> bytes | None:
+    """Keys and values are bytes, or a text that becomes UTF-8."""
+    if given is None or type(given) is bytes:
+        return given
+    if isinstance(given, str):
+        return given.encode()
+    if isinstance(given, bytes | bytearray | memoryview):
+        return bytes(given)  # pyright: ignore[reportUnknownArgumentType]  # a memoryview of whatever
+    hint = ": give encode=, for example encode=JSON" if name == "value" else ""
+    msg = f"a record's {name} must be bytes or str, not {shown(given)}{hint}"
+    raise TypeError(msg)
+
+
+def as_headers(given: Any) -> tuple[tuple[str, bytes | None], ...]:
+    """Headers are pairs of a name and bytes, a text, or None."""
+    if not given:
+        return ()
+    try:
+        return tuple((_text(name), as_bytes(value, "header")) for name, value in map(_pair, given))
+    except (TypeError, ValueError) as wrong:
+        msg = f"headers must be pairs of a name and bytes or None, not {shown(given)}"
+        raise TypeError(msg) from wrong
+
+
+def _pair(given: Any) -> Any:
+    """A text of two characters unpacks as well, and so does the key of a dict: neither is a pair."""
+    if not isinstance(given, tuple | list):
+        msg = f"not a pair: {shown(given)}"
+        raise TypeError(msg)
+    return given  # pyright: ignore[reportUnknownVariableType]  # its items are looked at next
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str):
+        msg = f"the name of a header must be str, not {shown(name)}"
+        raise TypeError(msg)
+    return name
+
+
+def as_timestamp(given: Any) -> datetime | None:
+    """Timestamps are aware; records hold them in UTC."""
+    if given is None:
+        return None
+    if not isinstance(given, datetime):
+        msg = f"timestamp must be an aware datetime or None, not {shown(given)}"
+        raise TypeError(msg)
+    if given.tzinfo is None:
+        msg = f"timestamp must be aware, such as datetime.now(UTC), but {given!r} has no time zone"
+        raise ValueError(msg)
+    return given.astimezone(UTC)
+
+
+def topic_name(given: Any) -> str:
+    if not isinstance(given, str) or not given:
+        msg = f"topic must be a name, not {shown(given)}"
+        raise TypeError(msg) if not isinstance(given, str) else ValueError(msg)
+    return given
+
+
+def partition_index(given: Any) -> int | None:
+    if given is None:
+        return None
+    if not isinstance(given, int) or isinstance(given, bool):
+        msg = f"partition must be a number or None, not {shown(given)}"
+        raise TypeError(msg)
+    if given < 0:
+        msg = f"partition must be at least 0, but is {given}"
+        raise ValueError(msg)
+    return given

@@ -1,0 +1,191 @@
+"""What a broker's client must offer: consumers, producers, topics, committed offsets. No flows here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from re import Pattern
+from typing import Any, Literal, NamedTuple, Protocol
+
+from attrs import field, frozen
+from attrs.validators import ge, instance_of
+
+from flowdsl.chunks import Records
+from flowdsl.errors import BrokerError
+from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
+
+Topics = Sequence[str] | Pattern[str]
+Settings = Mapping[str, Any]
+OnGap = Literal["fail", "earliest"]
+
+
+@frozen
+class Last:
+    """Begin ``n`` records before the end of each partition."""
+
+    n: int = field(validator=[instance_of(int), ge(1)])
+
+
+Start = Literal["earliest", "latest"] | datetime | Last
+
+
+class Listener(Protocol):
+    """Told of changes of the assignment, from within ``read``, on its thread. Never raises: it stores what went wrong."""
+
+    def assigned(self, partitions: Mapping[Partition, int]) -> None:
+        """These were added; the values are the offsets at which they will be read."""
+        ...
+
+    def revoked(self, partitions: Collection[Partition]) -> None:
+        """These will be taken away when this returns; until then their offsets may be committed."""
+        ...
+
+    def lost(self, partitions: Collection[Partition]) -> None:
+        """These are somebody else's already; nothing of them may be committed."""
+        ...
+
+
+class Consumer(Protocol):
+    """One member of a group, or a reader without one. Used by one thread, apart from ``close`` at the very end."""
+
+    commits: bool
+    """Whether offsets can be committed: False without a group, and for values in memory."""
+
+    commits_start: bool
+    """Whether a group's start is committed when it is resolved. Set it to False before ``subscribe`` to commit nothing."""
+
+    poll_interval: float
+    """Seconds after which a member that does not read is taken for dead."""
+
+    def subscribe(self, topics: Topics, listener: Listener) -> None:
+        """Ask for the partitions of these topics. Raises TopicNotFound."""
+        ...
+
+    def read(self, limit: int, timeout: float) -> Records:
+        """At most ``limit`` records, waiting up to ``timeout`` seconds for the first; may be empty.
+
+        Serves rebalances (through the listener) and answers of commits. ``positions`` of the result names each
+        assigned partition whose position moved, also when there are no records. Records whose partition changed hands
+        during the read are not in the result.
+        """
+        ...
+
+    def poll(self, timeout: float = 0.0) -> BrokerValue[KafkaPayload] | None:
+        """The next record by itself."""
+        ...
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """Read nothing from these until ``resume``; membership is kept up by ``read``."""
+        ...
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        ...
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        """Go on reading there. Partitions that are not assigned are passed over."""
+        ...
+
+    def commit(self, offsets: Mapping[Partition, int], answered: Callable[[BrokerError | None], None]) -> None:
+        """Start a commit of next offsets; ``answered`` is called on this thread, from ``read`` or ``settle``."""
+        ...
+
+    def settle(self, timeout: float) -> None:
+        """Wait until commits under way are answered, or the time is up. Allowed from within the listener."""
+        ...
+
+    def ends(self) -> Mapping[Partition, int]:
+        """The next offset to be written of every partition of the subscribed topics, as readers see it."""
+        ...
+
+    def offsets_at(self, when: datetime) -> Mapping[Partition, int]:
+        """Per partition the first offset whose timestamp is not before ``when``; the end where there is none."""
+        ...
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing will ever come any more: True only for bounded sources that were read to their end."""
+        ...
+
+    def close(self, timeout: float) -> None:
+        """Leave the group and free everything, within that many seconds. The listener is not called any more."""
+        ...
+
+
+class Outgoing(NamedTuple):
+    """One record to be produced. ``partition`` None: chosen from the key as Kafka's Java clients do."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    timestamp: datetime | None
+
+
+class Delivery:
+    """The reports of records that were sent together; filled in by the producer, looked at by who sent them."""
+
+    __slots__ = ("failed", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.failed: dict[int, BrokerError] = {}
+
+    def report(self, index: int, error: BrokerError | None) -> None:
+        """The record with that index (counted over all that were sent with this delivery) was answered."""
+        self.waiting -= 1
+        if error is not None:
+            self.failed[index] = error
+
+
+class Producer(Protocol):
+    """Sends records; used by one thread."""
+
+    def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
+        """Queue records; returns how many were taken, fewer than given when the queue is full.
+
+        Adds what was taken to ``delivery.waiting``; the record at position i is reported with index ``first + i``.
+        """
+        ...
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Serve reports, waiting up to ``timeout`` seconds for one."""
+        ...
+
+    def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[BrokerValue[KafkaPayload]]:
+        """Send one record; the future holds it with partition and offset, or a DeliveryFailed."""
+        ...
+
+    def purge(self) -> None:
+        """Drop what is queued; it is reported as failed or not at all. Blocks on nothing."""
+        ...
+
+    def close(self, timeout: float) -> None:
+        """Wait for what is queued, within that many seconds, and free everything."""
+        ...
+
+
+class Client(Protocol):
+    """One broker, or cluster."""
+
+    name: str
+    """How messages and plans call it; holds no secrets."""
+
+    def consumer(
+        self, *, group_id: str | None, start: Start = "earliest", on_gap: OnGap = "fail", settings: Settings | None = None
+    ) -> Consumer: ...
+
+    def producer(self, *, settings: Settings | None = None) -> Producer: ...
+
+    def create_topic(self, name: str, *, partitions: int, replication: int, settings: Settings, exist_ok: bool) -> None: ...
+
+    def delete_topic(self, name: str) -> None: ...
+
+    def topics(self) -> dict[str, int]: ...
+
+    def committed(self, group_id: str) -> dict[Partition, int]: ...
+
+    def lag(self, group_id: str) -> dict[Partition, int]: ...
+
+    def close(self) -> None: ...

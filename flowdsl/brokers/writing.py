@@ -1,0 +1,112 @@
+"""Writing values by hand: each is turned into a record, sent, and waited for.
+
+Values may be endless and may fail half-way, so they are sent in slices as they come; the error says how many were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+from attrs import frozen
+
+from flowdsl.brokers.naming import check_topic_name
+from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, partition_index
+from flowdsl.brokers.protocols import Delivery, Outgoing, Producer
+from flowdsl.clock import Clock, Deadline
+from flowdsl.errors import DeliveryFailed, told
+
+SLICE = 1000
+PATIENCE = 10.0
+"""Seconds without any progress after which the broker is taken to be out of reach."""
+
+
+@frozen
+class Template:
+    """How values become records: every part is a value or a function of the value. ``encode`` gets no None."""
+
+    topic: Any
+    key: Any = None
+    headers: Any = None
+    timestamp: Any = None
+    partition: Any = None
+    encode: Callable[[Any], Any] | None = None
+
+    def record(self, value: Any) -> Outgoing:
+        """Raises TypeError or ValueError naming argument and value, and whatever the user's functions raise."""
+        encoded = value if self.encode is None or value is None else self.encode(value)
+        return Outgoing(
+            check_topic_name(_of(self.topic, value)),
+            partition_index(_of(self.partition, value)),
+            as_bytes(_of(self.key, value), "key"),
+            as_bytes(encoded, "value"),
+            as_headers(_of(self.headers, value)),
+            as_timestamp(_of(self.timestamp, value)),
+        )
+
+
+def _of(given: Any, value: Any) -> Any:
+    return given(value) if callable(given) else given
+
+
+def write(producer: Producer, template: Template, values: Iterable[Any], clock: Clock) -> int:
+    """How many records were acknowledged: all. Raises DeliveryFailed for one that was not, or what a value raised."""
+    delivery = Delivery()
+    sent = 0
+    iterator = iter(values)
+    try:
+        while True:
+            outgoing: list[Outgoing] = []
+            try:
+                outgoing.extend(template.record(value) for value in islice(iterator, SLICE))
+            finally:
+                sent = _send(producer, outgoing, delivery, sent, clock)  # also those before one that raised
+            if len(outgoing) < SLICE:
+                break
+    except DeliveryFailed:
+        raise
+    except BaseException as error:
+        _wait(producer, delivery, clock)
+        error.add_note(f"{sent - len(delivery.failed)} values before this one were written.")
+        raise
+    _wait(producer, delivery, clock)
+    if delivery.failed:
+        first = min(delivery.failed)
+        msg = f"{len(delivery.failed)} of {sent} records were not written, the first of them number {first}: {told(delivery.failed[first])}"
+        raise DeliveryFailed(msg) from delivery.failed[first]
+    return sent
+
+
+def _send(producer: Producer, outgoing: list[Outgoing], delivery: Delivery, sent: int, clock: Clock) -> int:
+    """Queue all of these, waiting for room; the number that was sent in all."""
+    done = 0
+    deadline = Deadline.after(clock, PATIENCE)
+    while done < len(outgoing):
+        taken = producer.send(outgoing[done:], delivery, sent + done)
+        done += taken
+        waiting = delivery.waiting
+        producer.poll(0.0 if taken else 0.1)
+        if taken or delivery.waiting < waiting:
+            deadline = Deadline.after(clock, PATIENCE)
+        elif deadline.expired:
+            raise _unanswered(delivery, sent + done)
+    return sent + done
+
+
+def _wait(producer: Producer, delivery: Delivery, clock: Clock) -> None:
+    deadline = Deadline.after(clock, PATIENCE)
+    while delivery.waiting:
+        waiting = delivery.waiting
+        producer.poll(0.1)
+        if delivery.waiting < waiting:
+            deadline = Deadline.after(clock, PATIENCE)
+        elif deadline.expired:
+            raise _unanswered(delivery, waiting)
+
+
+def _unanswered(delivery: Delivery, sent: int) -> DeliveryFailed:
+    return DeliveryFailed(
+        f"the broker acknowledged nothing for {PATIENCE:g} seconds; {delivery.waiting} of {sent} records are unanswered and "
+        "may or may not have been written. Is the broker running?"
+    )

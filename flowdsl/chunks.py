@@ -1,0 +1,250 @@
+"""Chunks: many values that travel together, where each came from, and what is done once they are.
+
+What is done is one number, the *mark*. Every record that a pipeline accepts gets a number in the order of arrival; the
+mark m of a chunk says: once its values are done, and those of all chunks before it, every record below m is done. So
+progress needs no offset arithmetic, and the progress of several branches is the smallest of their marks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import accumulate, chain, compress, repeat
+from typing import Any, Generic, TypeVar
+
+from flowdsl.types import BaseValue, Partition, Record
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Records(BaseValue[list[Any]]):
+    """Consecutive records as a source read them. What a consumer returns, and what it submits to a compiled pipeline.
+
+    ``positions``: where the consumer stands after these records, which may be past the last of them: transactions and
+    compaction leave gaps. Empty for a window that ends before the read does.
+    """
+
+    __slots__ = ("positions",)
+
+    def __init__(self, positions: Mapping[Partition, int]) -> None:
+        self.positions = positions
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def payload(self) -> list[Any]:
+        """The raw values in the order of arrival: bytes, or None for a tombstone."""
+
+    @abstractmethod
+    def place(self, index: int) -> tuple[Partition, int]:
+        """Partition and offset of one record."""
+
+    @abstractmethod
+    def record(self, index: int) -> Record[Any]:
+        """One record with key, headers and timestamp; its value is the raw one."""
+
+    @abstractmethod
+    def window(self, start: int, stop: int) -> Records:
+        """The records from ``start`` to ``stop``; with ``positions`` only if they end where these do."""
+
+    def nbytes(self) -> int:
+        """How large the values are, in bytes, where that is known."""
+        return sum(len(value) for value in self.payload if isinstance(value, bytes))
+
+    @property
+    def committable(self) -> dict[Partition, int]:
+        return self.committable_below(len(self))
+
+    def committable_below(self, stop: int) -> dict[Partition, int]:
+        """The next offsets to read once the first ``stop`` records are done."""
+        if stop == len(self) and self.positions:
+            return dict(self.positions)
+        offsets: dict[Partition, int] = {}
+        for index in range(stop):
+            partition, offset = self.place(index)
+            offsets[partition] = offset + 1
+        return offsets
+
+    @property
+    def timestamp(self) -> datetime | None:
+        return self.record(len(self) - 1).timestamp if len(self) else None
+
+
+class Origins(ABC):
+    """Where the values of one chunk came from: aligned with them, and worked out only when somebody asks."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def low(self, index: int) -> int:
+        """The lowest number among the records of the values from ``index`` on: all below it is done without them."""
+
+    @abstractmethod
+    def high(self, index: int) -> int:
+        """The highest number among the records of one value."""
+
+    @abstractmethod
+    def members(self, index: int) -> list[tuple[Records, int, int]]:
+        """The records that one value came from: their window, their index in it, their number."""
+
+    def records(self, index: int) -> list[Record[Any]]:
+        """The records that one value came from, in the order of arrival."""
+        return [window.record(position) for window, position, _ in self.members(index)]
+
+    def part(self, start: int, stop: int) -> Origins:
+        """The origins of the values from ``start`` to ``stop``."""
+        return self if start == 0 and stop == len(self) else Part(self, range(start, stop))
+
+
+class Arrived(Origins):
+    """Each value is one record of a window, in the order of arrival. ``first``: the number of the window's first."""
+
+    __slots__ = ("first", "window")
+
+    def __init__(self, window: Records, first: int) -> None:
+        self.window, self.first = window, first
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+    def low(self, index: int) -> int:
+        return self.first + index
+
+    def high(self, index: int) -> int:
+        return self.first + index
+
+    def members(self, index: int) -> list[tuple[Records, int, int]]:
+        return [(self.window, index, self.first + index)]
+
+
+class Part(Origins):
+    """Some of the values of a chunk, in their order; a value may appear several times."""
+
+    __slots__ = ("_chosen", "_length", "_positions", "whole")
+
+    def __init__(self, whole: Origins, positions: Iterable[int], length: int | None = None) -> None:
+        self.whole = whole
+        self._chosen = positions
+        self._positions: Sequence[int] | None = positions if isinstance(positions, range) else None
+        self._length = length
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """The index in ``whole`` of each value."""
+        if self._positions is None:
+            self._positions = list(self._chosen)
+        return self._positions
+
+    def __len__(self) -> int:
+        return len(self.positions) if self._length is None else self._length
+
+    def low(self, index: int) -> int:
+        return self.whole.low(self.positions[index])
+
+    def high(self, index: int) -> int:
+        return self.whole.high(self.positions[index])
+
+    def members(self, index: int) -> list[tuple[Records, int, int]]:
+        return self.whole.members(self.positions[index])
+
+
+class Picked(Origins):
+    """Values with their records named one by one: groups, and values that came out of order."""
+
+    __slots__ = ("_lows", "_members")
+
+    def __init__(self, members: Sequence[Iterable[tuple[Records, int, int]]]) -> None:
+        self._members: list[Iterable[tuple[Records, int, int]]] = list(members)
+        self._lows: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def members(self, index: int) -> list[tuple[Records, int, int]]:
+        named = list(self._members[index])
+        self._members[index] = named
+        return named
+
+    def low(self, index: int) -> int:
+        if self._lows is None:
+            lowest = [min(number for _, _, number in self.members(at)) for at in range(len(self))]
+            self._lows = list(accumulate(reversed(lowest), min))[::-1]
+        return self._lows[index]
+
+    def high(self, index: int) -> int:
+        return max(number for _, _, number in self.members(index))
+
+
+def kept(whole: Origins, mask: Sequence[object], length: int) -> Origins:
+    """The origins of the values whose mask is true."""
+    return Part(whole, compress(range(len(mask)), mask), length)
+
+
+def expanded(whole: Origins, counts: Sequence[int], length: int) -> Origins:
+    """The origins of values of which each input gave ``counts`` many."""
+    return Part(whole, chain.from_iterable(map(repeat, range(len(counts)), counts)), length)
+
+
+class Chunk(BaseValue[list[T_co]]):
+    """Values that travel together. ``mark``: all records below it are done once these and all before them are.
+
+    May be empty and still carry a mark.
+    """
+
+    __slots__ = ("mark", "origins", "values")
+
+    def __init__(self, values: list[Any], mark: int, origins: Origins) -> None:
+        self.values, self.mark, self.origins = values, mark, origins
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def payload(self) -> list[T_co]:
+        return self.values
+
+    @property
+    def committable(self) -> dict[Partition, int]:
+        """The next offset after the records that these values came from."""
+        offsets: dict[Partition, int] = {}
+        for index in range(len(self)):
+            for window, position, _ in self.origins.members(index):
+                partition, offset = window.place(position)
+                offsets[partition] = max(offsets.get(partition, 0), offset + 1)
+        return offsets
+
+    @property
+    def timestamp(self) -> datetime | None:
+        records = self.origins.records(len(self) - 1) if len(self) else []
+        return records[-1].timestamp if records else None
+
+    def head(self, stop: int) -> Chunk[T_co]:
+        """The first ``stop`` values, and what they complete: everything before the next value."""
+        if stop >= len(self):
+            return self
+        return Chunk(self.values[:stop], min(self.origins.low(stop), self.mark), self.origins.part(0, stop))
+
+    def tail(self, start: int) -> Chunk[T_co]:
+        """The values from ``start`` on, which complete what the whole completes."""
+        if start == 0:
+            return self
+        return Chunk(self.values[start:], self.mark, self.origins.part(start, len(self)))
+
+    def __repr__(self) -> str:
+        return f"<chunk of {len(self.values)}, mark {self.mark}>"
+
+
+NOTHING: Origins = Picked(())
+"""The origins of no values."""
+
+
+def progress(mark: int) -> Chunk[Any]:
+    """No values, only a mark."""
+    return Chunk([], mark, NOTHING)

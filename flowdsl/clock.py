@@ -1,0 +1,87 @@
+"""The only place that asks what time it is, and the only one that sleeps."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from attrs import frozen
+
+Duration = float | timedelta
+
+
+class Clock(Protocol):
+    """Seconds that only grow, a way to let them pass, and the date."""
+
+    def __call__(self) -> float:
+        """Seconds since some fixed moment."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Let that many seconds pass."""
+        ...
+
+    def utc(self) -> datetime:
+        """The date and time now, aware, in UTC."""
+        ...
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def __call__(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def utc(self) -> datetime:
+        return datetime.now(UTC)
+
+
+SYSTEM_CLOCK = SystemClock()
+
+
+@frozen
+class Deadline:
+    """A moment after which a wait ends; ``at`` None means never."""
+
+    clock: Clock
+    at: float | None
+
+    @classmethod
+    def after(cls, clock: Clock, seconds: float | None) -> Deadline:
+        return cls(clock, None if seconds is None else clock() + seconds)
+
+    @property
+    def expired(self) -> bool:
+        return self.at is not None and self.clock() >= self.at
+
+    def remaining(self) -> float | None:
+        """Seconds that are left, at least 0; None where there is no end."""
+        return None if self.at is None else max(0.0, self.at - self.clock())
+
+    def pause(self, seconds: float) -> None:
+        """Sleep for that long, or until the deadline if that is sooner."""
+        left = self.remaining()
+        self.clock.sleep(seconds if left is None else min(seconds, left))
+
+
+def to_seconds(duration: Duration, name: str) -> float:
+    """A duration given by a user, in seconds. Raises TypeError or ValueError naming the argument and its value."""
+    if isinstance(duration, timedelta):
+        seconds = duration.total_seconds()
+    elif isinstance(duration, int | float) and not isinstance(duration, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        seconds = float(duration)
+    else:
+        msg = f"{name} must be a number of seconds or a timedelta, not {duration!r}"
+        raise TypeError(msg)
+    if not seconds >= 0:
+        msg = f"{name} must not be negative, but is {duration!r}"
+        raise ValueError(msg)
+    return seconds
+
+
+def optional_seconds(duration: Duration | None, name: str) -> float | None:
+    return None if duration is None else to_seconds(duration, name)

@@ -1,0 +1,57 @@
+"""What is fused with what: the one rule, which building follows and ``explain`` tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from flowdsl.stages.kernel import Kernel
+from flowdsl.stages.parts import Collecting, Part, Standing
+
+
+@frozen
+class Lowered:
+    """The parts of one step, and its name."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+
+@frozen
+class Group:
+    """What becomes one stage."""
+
+    names: tuple[str, ...]
+    kernels: tuple[Kernel, ...] = ()
+    collecting: Collecting | None = None
+    standing: Standing | None = None
+
+
+def segments(steps: Sequence[Lowered]) -> list[Group]:
+    """Fuse neighbours: kernels, and at most one collector behind them, are one stage."""
+    groups: list[Group] = []
+    for step in steps:
+        for part in step.parts:
+            last = groups[-1] if groups else None
+            is_open = last is not None and last.standing is None and last.collecting is None
+            if isinstance(part, Standing):
+                groups.append(Group((step.name,), standing=part))
+            elif last is None or not is_open:
+                groups.append(_begun(step.name, part))
+            else:
+                groups[-1] = _extended(last, step.name, part)
+    return groups
+
+
+def _begun(name: str, part: Kernel | Collecting) -> Group:
+    if isinstance(part, Kernel):
+        return Group((name,), kernels=(part,))
+    return Group((name,), collecting=part)
+
+
+def _extended(group: Group, name: str, part: Kernel | Collecting) -> Group:
+    names = group.names if group.names[-1] == name else (*group.names, name)
+    if isinstance(part, Kernel):
+        return Group(names, (*group.kernels, part))
+    return Group(names, group.kernels, part)

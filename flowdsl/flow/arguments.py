@@ -1,0 +1,65 @@
+"""What users may say of topics, groups and where to begin. Each check names the argument and the value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from re import Pattern
+from typing import Any, cast
+
+from flowdsl.brokers.naming import check_topic_name
+from flowdsl.brokers.protocols import Last, Start
+from flowdsl.errors import shown
+
+
+def checked_topics(topics: object) -> Sequence[str] | Pattern[str]:
+    """One name, several, or a compiled pattern of texts."""
+    if isinstance(topics, Pattern):
+        pattern: Pattern[Any] = topics  # pyright: ignore[reportUnknownVariableType]  # of texts or bytes, looked at next
+        return _pattern(pattern)
+    if isinstance(topics, str):
+        return (check_topic_name(topics, "topics"),)
+    if not isinstance(topics, list | tuple | set | frozenset):
+        msg = f"topics must be a name, a list of names or a compiled pattern, not {shown(topics)}"
+        raise TypeError(msg)
+    names = tuple(check_topic_name(name, "topics") for name in cast("Iterable[object]", topics))
+    if not names:
+        msg = f"topics must name at least one topic, but is {topics!r}"
+        raise ValueError(msg)
+    return names
+
+
+def _pattern(pattern: Pattern[Any]) -> Pattern[str]:
+    if not isinstance(pattern.pattern, str):
+        msg = f"topics must be a pattern of texts, not of bytes: {pattern!r}"
+        raise TypeError(msg)
+    return pattern
+
+
+def checked_group(group_id: object) -> str:
+    """The name of a group."""
+    if not isinstance(group_id, str):
+        msg = f"group_id must be the name of a group, not {shown(group_id)}"
+        raise TypeError(msg)
+    if not group_id:
+        msg = "group_id must not be '', an empty text: name a group, or leave it out to read without one"
+        raise ValueError(msg)
+    return group_id
+
+
+def group_or_none(group_id: object) -> str | None:
+    return None if group_id is None else checked_group(group_id)
+
+
+def checked_start(start: object) -> Start:
+    """Where to begin."""
+    if isinstance(start, datetime) and start.tzinfo is None:
+        msg = f"start must be an aware datetime, such as datetime.now(UTC), but {start!r} has no time zone"
+        raise ValueError(msg)
+    if isinstance(start, datetime | Last):
+        return start
+    words: dict[object, Start] = {"earliest": "earliest", "latest": "latest"}
+    if isinstance(start, str) and start in words:
+        return words[start]
+    msg = f'start must be "earliest", "latest", an aware datetime or last(n), not {shown(start)}'
+    raise ValueError(msg)

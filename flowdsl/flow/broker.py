@@ -1,0 +1,80 @@
+"""``LocalBroker``, and ``connect``: a broker from a URL."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import parse_qsl, urlsplit
+
+from flowdsl.brokers.local.client import LocalClient
+from flowdsl.brokers.settings import checked_settings
+from flowdsl.flow.face import Broker
+from flowdsl.operators.checks import count
+
+VARIABLE = "FLOWDSL_BROKER"
+FORMS = "kafka://host:9092[,host...][?setting=value] or local:"
+
+
+class LocalBroker(Broker):
+    """A broker in memory. It makes a topic on the first write, with ``partitions`` partitions. Two share nothing.
+
+    >>> from flowdsl import LocalBroker
+    >>> with LocalBroker(partitions=3) as broker:
+    ...     broker.write("orders", ["one"], key="k")
+    ...     broker.topics()
+    1
+    {'orders': 3}
+    """
+
+    def __init__(self, *, partitions: int = 1) -> None:
+        super().__init__(LocalClient(partitions=count(partitions, "partitions")))
+
+    def __repr__(self) -> str:
+        return f"<LocalBroker at {id(self):#x}>"
+
+
+def connect(url: str | None = None) -> Broker:
+    """The broker that a URL names: ``kafka://host:9092[,host...][?setting=value]`` or ``local:``.
+
+    Without one $FLOWDSL_BROKER is asked, and without that it is the embedded broker. Anything else is a ValueError.
+
+    >>> from flowdsl import connect
+    >>> connect("local:").topics()
+    {}
+    """
+    if url is not None and not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        msg = f"url must be a text such as {FORMS}, not {url!r}"
+        raise TypeError(msg)
+    origin, given = ("url", url) if url is not None else (f"${VARIABLE}", os.environ.get(VARIABLE) or "local:")
+    scheme = given.partition(":")[0].lower()
+    if given == "local:":
+        return LocalBroker()
+    if scheme == "kafka" and given.startswith("kafka://"):
+        servers, _ = kafka_address(given, origin)
+        msg = f"{origin} names the Kafka at {servers}, but this release has the embedded broker only: use local:"
+        raise ValueError(msg)
+    msg = f"{origin} must be {FORMS}, but is {without_secrets(given)!r}"
+    raise ValueError(msg)
+
+
+def kafka_address(url: str, origin: str = "url") -> tuple[str, dict[str, str]]:
+    """The servers and settings in a Kafka URL. Raises ValueError naming what is wrong."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        msg = f"{origin} must not hold a user or password; give them as settings, sasl.username and sasl.password"
+        raise ValueError(msg)
+    servers = [server.strip() for server in parts.netloc.split(",")]
+    if not all(servers) or parts.path not in ("", "/") or parts.fragment:
+        msg = f"{origin} must be kafka://host:9092[,host...][?setting=value], but is {without_secrets(url)!r}"
+        raise ValueError(msg)
+    settings = dict(parse_qsl(parts.query, keep_blank_values=True))
+    checked_settings(settings)
+    return ",".join(servers), settings
+
+
+def without_secrets(url: str) -> str:
+    """A URL as it may be shown: without user, password and the values of settings."""
+    address, _, query = url.partition("?")
+    scheme, slashes, rest = address.rpartition("://")
+    names = "&".join(f"{name}=..." for name, _ in parse_qsl(query, keep_blank_values=True))
+    shown = f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+    return f"{shown}?{names}" if names else shown

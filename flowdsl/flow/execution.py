@@ -1,0 +1,172 @@
+"""One run of a flow: its consumer, its pipelines, its loop, and what it counted."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+
+from flowdsl.brokers.memory import MemoryConsumer
+from flowdsl.brokers.protocols import Consumer, Topics
+from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.compiler import new_run, prepare
+from flowdsl.flow.stats import Stats, StepStats
+from flowdsl.operators.source import BrokerSource, IterableSource, leaves
+from flowdsl.plan.names import named
+from flowdsl.plan.nodes import Plan, Source
+from flowdsl.plan.policy import STOP, ErrorPolicy
+from flowdsl.processing.bounds import Bounds, Until
+from flowdsl.processing.loop import Loop
+from flowdsl.types import NEVER, CommitPolicy
+
+MOST_BETWEEN_FLUSHES = 1.0
+"""Seconds; a sink that buffers is flushed at least so often."""
+
+
+@frozen(kw_only=True)
+class Options:
+    """How a flow is to run; durations in seconds."""
+
+    count: int | None = None
+    timeout: float | None = None
+    until: Until = None
+    commit: CommitPolicy = NEVER
+    on_error: ErrorPolicy = STOP
+    stop_timeout: float = 20.0
+    progress: bool = False
+
+
+class Execution:
+    """Runs once. ``stop`` may be called from any thread and from signal handlers."""
+
+    def __init__(self, plan: Plan, options: Options, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.options, self._clock = options, clock
+        self.name = named(plan).name
+        self._context = new_run(clock, self._finish, flush_every=flush_seconds(options.commit))
+        factory = prepare(plan, self._context, options.on_error)
+        self._factory = factory
+        consumer, topics = open_source(plan.source)
+        consumer.commits_start = options.commit != NEVER
+        self.bounds = Bounds(clock, count=options.count, until=options.until)
+        self._loop = Loop(
+            consumer,
+            topics,
+            factory,
+            clock=clock,
+            switch=self._context.switch,
+            policy=options.commit,
+            bounds=self.bounds,
+            timeout=options.timeout,
+            stop_timeout=options.stop_timeout,
+            on_ready=self._became_ready,
+        )
+        self._ready = threading.Event()
+        self._over = threading.Event()
+        self._began = clock()
+        self._ended: float | None = None
+        self.is_bounded = self.bounds.is_bounded or isinstance(plan.source, IterableSource)
+
+    def run(self) -> None:
+        """Run to the end. Raises what ended it."""
+        try:
+            self._loop.run()
+        finally:
+            self._ended = self._clock()
+            self._over.set()
+            self._ready.set()
+
+    def stop(self) -> None:
+        """End after the record in hand: drain, commit, leave."""
+        self._context.switch.stop()
+
+    def abandon(self) -> None:
+        """End at once: nothing is drained or committed."""
+        self._context.switch.abandoned = True
+        self._context.switch.stop()
+
+    @property
+    def results(self) -> list[Any]:
+        """What ``to_list`` collected."""
+        return self._context.results
+
+    def wait_ready(self, seconds: float | None) -> bool:
+        return self._ready.wait(seconds) and self._was_ready
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody ended it before its end."""
+        return self._context.switch.stopping
+
+    def progress(self) -> tuple[int, int | None]:
+        """How many records were read, and of how many, where that is known."""
+        return self._loop.feeder.taken, self.bounds.total
+
+    def stats(self) -> Stats:
+        counts = list(self._context.counts.values())
+        return Stats(
+            read=self._loop.feeder.taken,
+            delivered=sum(count.emitted for count in counts if count.ends),
+            filtered=sum(count.received - count.emitted for count in counts if count.drops),
+            failed=sum(count.failed for count in counts),
+            in_flight=self._factory.ledger.in_flight if self._ended is None else 0,
+            committed=dict(self._loop.gate.committed),
+            elapsed=(self._clock() if self._ended is None else self._ended) - self._began,
+            steps=tuple(StepStats(count.name, count.received, count.emitted) for count in counts),
+        )
+
+    _was_ready = False
+
+    def _became_ready(self) -> None:
+        self._was_ready = True
+        self._ready.set()
+
+    def _finish(self) -> None:
+        self._loop.finish()
+
+
+def flush_seconds(policy: CommitPolicy) -> float:
+    """How often a sink that buffers is flushed: no later than its offsets are wanted."""
+    seconds = policy.min_commit_frequency_sec
+    if policy.min_commit_messages is not None:
+        return 0.0
+    return MOST_BETWEEN_FLUSHES if seconds is None else min(seconds, MOST_BETWEEN_FLUSHES)
+
+
+def open_source(source: Source) -> tuple[Consumer, Topics]:
+    """The one consumer of a flow, and what it subscribes to."""
+    sources = leaves(source)
+    in_memory = [each for each in sources if isinstance(each, IterableSource)]
+    if in_memory:
+        return MemoryConsumer([each.open() for each in in_memory]), ("",)
+    brokers = [each for each in sources if isinstance(each, BrokerSource)]
+    first = brokers[0]
+    consumer = first.client.consumer(
+        group_id=first.group_id, start=first.start, on_gap=first.on_gap, settings=dict(first.settings)
+    )
+    return consumer, _topics_of(brokers)
+
+
+def _topics_of(sources: list[BrokerSource]) -> Topics:
+    patterns = [each.topics for each in sources if isinstance(each.topics, re.Pattern)]
+    names = [name for each in sources if not isinstance(each.topics, re.Pattern) for name in each.topics]
+    if not patterns:
+        return tuple(dict.fromkeys(names))
+    if len(sources) == 1:
+        return patterns[0]
+    return re.compile("|".join([*(f"(?:{pattern.pattern})" for pattern in patterns), *map(re.escape, names)]))
+
+
+def as_until(until: object) -> Until:
+    """What ``until=`` may be. Raises ValueError naming it otherwise."""
+    if until is None or until == "end":
+        return until  # type: ignore[return-value]  # just compared
+    if isinstance(until, datetime):
+        if until.tzinfo is None:
+            msg = f"until must be an aware datetime, such as datetime.now(UTC), but {until!r} has no time zone"
+            raise ValueError(msg)
+        return until
+    msg = f'until must be "end", an aware datetime or None, not {until!r}'
+    raise ValueError(msg)

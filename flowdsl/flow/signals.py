@@ -1,0 +1,38 @@
+"""SIGINT and SIGTERM while a flow runs in the main thread: the first ends it in order, the second at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from flowdsl.flow.execution import Execution
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def ending_on_signals(execution: Execution) -> Iterator[None]:
+    """Install the handlers, and put back what was there. Does nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> Any:
+        seen.append(number)
+        if len(seen) == 1:
+            execution.stop()
+            return
+        execution.abandon()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

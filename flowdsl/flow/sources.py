@@ -1,0 +1,130 @@
+"""Flows that begin without a broker: values in memory, and several flows as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from re import Pattern
+from typing import Any, overload
+
+from flowdsl.brokers.protocols import Last
+from flowdsl.errors import FlowDefinitionError, Problem, shown
+from flowdsl.flow.flow import ClosedFlow, Described, Flow
+from flowdsl.operators.checks import count
+from flowdsl.operators.source import BrokerSource, IterableSource, MergedSource
+from flowdsl.plan.hints import T, U, V
+from flowdsl.plan.nodes import Plan, Source
+from flowdsl.plan.where import here
+
+ALIKE = ("client", "group_id", "start", "on_gap", "settings")
+"""What the sources of a merge share, because one consumer reads them all."""
+
+
+def from_iterable(values: Iterable[T] | Callable[[], Iterable[T]], *, name: str | None = None) -> Flow[T]:
+    """A flow of values in memory: an iterable, or a function without arguments that returns one.
+
+    Its records have no topic, and their offset is the index. An iterator can be run once; the second run raises
+    FlowDefinitionError.
+
+    >>> from flowdsl import from_iterable, to_list
+    >>> (from_iterable(lambda: range(3)) | to_list()).run()
+    [0, 1, 2]
+    """
+    if isinstance(values, Described):
+        msg = "values must be an iterable, not a flow, which can be used as it is"
+        raise TypeError(msg)
+    return Flow(Plan(IterableSource(values=values, name=name, where=here())))
+
+
+def last(n: int) -> Last:
+    """For ``start=``: begin ``n`` records before the end of each partition, where a group has no offset yet."""
+    return Last(count(n, "n"))
+
+
+@overload
+def merge(a: Flow[T], b: Flow[U], /) -> Flow[T | U]: ...
+@overload
+def merge(a: Flow[T], b: Flow[U], c: Flow[V], /) -> Flow[T | U | V]: ...
+@overload
+def merge(*flows: Flow[T]) -> Flow[T]: ...
+def merge(*flows: Flow[Any]) -> Flow[Any]:
+    """Make one flow of several, each with a source and steps of its own.
+
+    The sources belong to one broker and one group, or to none, or all are ``from_iterable``. Raises FlowDefinitionError
+    naming what differs.
+
+    >>> from flowdsl import from_iterable, map_, merge, to_list
+    >>> sorted((merge(from_iterable([1]), from_iterable([2]) | map_(lambda n: n * 10)) | to_list()).run())
+    [1, 20]
+    """
+    if not flows:
+        msg = "flows must not be empty: merge(a, b) needs at least one flow"
+        raise ValueError(msg)
+    source = MergedSource(plans=tuple(_open_plan(flow) for flow in flows), where=here())
+    leaves = tuple(_leaves(source))
+    for one, other in pairwise(leaves):
+        _refuse_difference(one, other, source)
+    _refuse_overlap(leaves, source)
+    return Flow(Plan(source))
+
+
+def _open_plan(flow: object) -> Plan:
+    if isinstance(flow, ClosedFlow):
+        last = flow.plan.steps[-1]
+        text = "a flow that ends in a sink cannot be merged: merge the flows first, and put the sink behind"
+        raise FlowDefinitionError([Problem(text, last.name or last.word, last.where.file, last.where.line)])
+    if not isinstance(flow, Flow):
+        msg = f"flows must be flows with a source, not {shown(flow)}"
+        raise TypeError(msg)
+    return flow.plan
+
+
+def _leaves(source: Source) -> Iterator[Source]:
+    if isinstance(source, MergedSource):
+        for plan in source.plans:
+            yield from _leaves(plan.source)
+    else:
+        yield source
+
+
+def _refuse_difference(one: Source, other: Source, merged: MergedSource) -> None:
+    for each in (one, other):
+        if not isinstance(each, BrokerSource | IterableSource):
+            text = "merge takes flows with sources of their own; inside a branch use broadcast, whose branches go on as one"
+            raise _fault(text, merged)
+    if isinstance(one, BrokerSource) and isinstance(other, BrokerSource):
+        for name in ALIKE:
+            mine, theirs = getattr(one, name), getattr(other, name)
+            if mine != theirs:
+                text = f"the flows of a merge are read by one consumer, but their {name} differs: {_told(mine)} and {_told(theirs)}"
+                raise _fault(text, merged)
+    elif type(one) is not type(other):
+        text = "the flows of a merge come either all from a broker or all from from_iterable"
+        raise _fault(text, merged)
+
+
+def _refuse_overlap(leaves: tuple[Source, ...], merged: MergedSource) -> None:
+    seen: set[str | Pattern[str]] = set()
+    for leaf in leaves:
+        if not isinstance(leaf, BrokerSource):
+            continue
+        topics: tuple[Any, ...] = (leaf.topics,) if isinstance(leaf.topics, Pattern) else tuple(leaf.topics)
+        for topic in topics:
+            if any(_overlap(topic, other) for other in seen):
+                text = f"the topic {topic!r} is in more than one flow of the merge: read it once, and use broadcast"
+                raise _fault(text, merged)
+        seen.update(topics)
+
+
+def _overlap(one: str | Pattern[str], other: str | Pattern[str]) -> bool:
+    if isinstance(one, Pattern):
+        return one == other if isinstance(other, Pattern) else one.fullmatch(other) is not None
+    return one == other if isinstance(other, str) else other.fullmatch(one) is not None
+
+
+def _told(value: Any) -> str:
+    return str(getattr(value, "name", None) or shown(value))
+
+
+def _fault(text: str, merged: MergedSource) -> FlowDefinitionError:
+    return FlowDefinitionError([Problem(text, merged.word, merged.where.file, merged.where.line)])

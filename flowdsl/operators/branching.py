@@ -1,0 +1,63 @@
+"""What operators with branches share: how branches are built, and that they all end or all go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowdsl.chunks import NOTHING, Chunk
+from flowdsl.errors import FlowDefinitionError, Problem, shown
+from flowdsl.plan.branch import Branch
+from flowdsl.plan.nodes import BranchInput, Operator, Upstream
+from flowdsl.stages.branches import Divide, Junction, Splitter
+from flowdsl.stages.parts import Build, Strategy
+
+
+def branch(label: str, operator: object) -> Branch:
+    """A branch that is not built yet."""
+    if not callable(operator):
+        msg = f"the branch {label} must be an operator, a sink or a fragment, not {shown(operator)}"
+        raise TypeError(msg)
+    function: Callable[[Any], Any] = operator
+    return Branch(label, function)
+
+
+def grown(step: Operator, branches: tuple[Branch, ...], up: Upstream) -> tuple[Branch, ...]:
+    """The branches with their plans. Raises FlowDefinitionError if some end in a sink and others do not."""
+    source = BranchInput(grouped=up.plan.groups, where=step.where)
+    built = tuple(each.grown(up, source) for each in branches)
+    closed = [each.label for each in built if each.plan.closed]
+    if closed and len(closed) < len(built):
+        goes_on = ", ".join(each.label for each in built if not each.plan.closed)
+        text = f"either all branches end in a sink or none does: {', '.join(closed)} of {step.word} ends in one, {goes_on} does not"
+        raise FlowDefinitionError([Problem(text, step.name or step.word, step.where.file, step.where.line)])
+    return built
+
+
+def all_close(branches: tuple[Branch, ...]) -> bool:
+    """Whether these branches, once built, end in sinks."""
+    return all(each.built is not None and each.built.closed for each in branches)
+
+
+def any_groups(branches: tuple[Branch, ...]) -> bool:
+    """Whether a value out of one of these branches, once built, may come from several records."""
+    return any(each.built is not None and each.built.groups for each in branches)
+
+
+def split(build: Build, divide: Divide, downstream: Strategy) -> Strategy:
+    """The branches of a step in front of what comes after them all."""
+    count = len(divide(Chunk([], 0, NOTHING)))
+    ends = Junction(count, downstream).ends()
+    return Splitter(divide, [build.branch(index, end) for index, end in enumerate(ends)], clock=build.step.clock)
+
+
+def counted(build: Build, divide: Divide) -> Divide:
+    """The same, counting what passes."""
+    count = build.step.count
+
+    def divided(chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
+        count.received += len(chunk)
+        count.emitted += len(chunk)
+        return divide(chunk)
+
+    return divided

@@ -1,0 +1,83 @@
+"""What users may give to an operator. Each check returns the value or raises, naming the argument and the value."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowdsl.errors import shown
+from flowdsl.plan.functions import innermost
+
+Items = tuple[tuple[str, Any], ...]
+
+
+def function(value: object, name: str, *, lazy: bool = False) -> Callable[..., Any]:
+    """A plain function. ``lazy``: a generator function is welcome, because its values are taken one by one."""
+    if not callable(value):
+        msg = f"{name} must be a function, not {shown(value)}"
+        raise TypeError(msg)
+    inner = innermost(value)
+    called = inner if inspect.isroutine(inner) or isinstance(inner, type) else type(inner).__call__
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        msg = f"{name} must be a plain function, but {shown(value)} is async def: coroutines come with slow work, in a later release"
+        raise TypeError(msg)
+    if inspect.isgeneratorfunction(called) and not lazy:
+        msg = f"{name} must return its result, but {shown(value)} is a generator, whose values would be lost: use flat_map"
+        raise TypeError(msg)
+    return value
+
+
+def count(value: object, name: str) -> int:
+    """A whole number, at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        msg = f"{name} must be a whole number, not {shown(value)}"
+        raise TypeError(msg)
+    if value < 1:
+        msg = f"{name} must be at least 1, but is {value}"
+        raise ValueError(msg)
+    return value
+
+
+def initial(value: object, name: str) -> object:
+    """An immutable value, or a function without arguments that gives a fresh one."""
+    if callable(value):
+        return supplier(value, name)
+    try:
+        hash(value)
+    except TypeError:
+        given = type(value).__name__
+        msg = f"{name} must be an immutable value or a function that returns a fresh one, not {shown(value)}, which all would share: give a function, {given} or lambda: ..."
+        raise TypeError(msg) from None
+    return value
+
+
+def supplier(value: object, name: str) -> Callable[[], Any]:
+    """A function that can be called without arguments."""
+    plain = function(value, name, lazy=True)
+    try:
+        inspect.signature(plain).bind()
+    except ValueError:
+        return plain  # a builtin that tells nothing of its arguments
+    except TypeError as wrong:
+        msg = f"{name} must be a function without arguments, but {shown(value)} takes some: {wrong}"
+        raise TypeError(msg) from None
+    return plain
+
+
+def choice(value: object, name: str, choices: tuple[str, ...]) -> Any:
+    """One of these words."""
+    if not isinstance(value, str) or value not in choices:
+        msg = f"{name} must be {' or '.join(map(repr, choices))}, not {shown(value)}"
+        raise ValueError(msg)
+    return value
+
+
+def settings(given: Mapping[str, Any] | Items | None) -> Items:
+    """Settings as a value that compares and hashes, in alphabetical order; ``dict(...)`` gives them back."""
+    try:
+        items: dict[str, Any] = dict(given or ())
+    except (TypeError, ValueError):
+        msg = f"settings must be a mapping of librdkafka's names to values, not {shown(given)}"
+        raise TypeError(msg) from None
+    return tuple(sorted(items.items()))

@@ -1,0 +1,99 @@
+"""``decode`` and ``encode``: between bytes and values, with a codec or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, overload
+
+from attrs import frozen
+
+from flowdsl.operators.codecs import Decoder, Encoder, decoder_of, encoder_of
+from flowdsl.plan.fragment import Fragment
+from flowdsl.plan.hints import FB, F_co, Hint1, T, U
+from flowdsl.plan.policy import OnError
+from flowdsl.plan.shapes import Chaining, put
+from flowdsl.stages.kernel import MapKernel
+from flowdsl.stages.parts import Build, Part
+
+if TYPE_CHECKING:
+    from flowdsl.flow.flow import Flow
+
+
+@frozen(kw_only=True)
+class Decode(Chaining):
+    """What the codec makes of bytes. ``function``: that of the codec."""
+
+    word = "decode"
+    codec: Any
+
+    @property
+    def function(self) -> Callable[[bytes], Any]:
+        return decoder_of(self.codec)
+
+    def named_after(self) -> object:
+        return None if hasattr(self.codec, "decode") else self.codec
+
+    def lower(self, build: Build) -> tuple[Part, ...]:
+        return (MapKernel(build.step, build.handler, self.function),)
+
+
+@frozen(kw_only=True)
+class Encode(Chaining, Generic[F_co]):
+    """The bytes that the codec makes of values. ``function``: that of the codec."""
+
+    word = "encode"
+    codec: Any
+
+    def __call__(self: Encode[Callable[[T], U]], up: Flow[T], /) -> Flow[U]:
+        flow: Flow[U] = put(self, up)
+        return flow
+
+    @property
+    def function(self) -> Callable[[Any], bytes | str]:
+        return encoder_of(self.codec)
+
+    def named_after(self) -> object:
+        return None if hasattr(self.codec, "encode") else self.codec
+
+    def lower(self, build: Build) -> tuple[Part, ...]:
+        return (MapKernel(build.step, build.handler, self.function),)
+
+
+def decode(
+    codec: Decoder[T] | Callable[[bytes], T],
+    *,
+    name: str | None = None,
+    on_error: OnError | None = None,
+) -> Fragment[Flow[bytes], Flow[T]]:
+    """Make values of bytes: ``decode(JSON)``, ``decode(JSON(Order))``, ``decode(TEXT)``, or with a function.
+
+    A source does the same with ``source(..., decode=JSON)``.
+
+    >>> from flowdsl import JSON, decode, from_iterable, to_list
+    >>> (from_iterable([b"[1]", b"{}"]) | decode(JSON) | to_list()).run()
+    [[1], {}]
+    """
+    decoder_of(codec)
+    node: Fragment[Flow[bytes], Flow[T]] = Decode(codec=codec, name=name, on_error=on_error)
+    return node
+
+
+@overload
+def encode(
+    codec: Encoder[T],
+    *,
+    name: str | None = ...,
+    on_error: OnError | None = ...,
+) -> Fragment[Flow[T], Flow[bytes]]: ...
+@overload
+def encode(codec: FB | Hint1, *, name: str | None = ..., on_error: OnError | None = ...) -> Encode[FB]: ...
+def encode(codec: Any, *, name: str | None = None, on_error: OnError | None = None) -> Any:
+    """Make bytes of values: ``encode(JSON)``, ``encode(TEXT)``, or with a function.
+
+    >>> from flowdsl import JSON, encode, from_iterable, to_list
+    >>> (from_iterable([{"id": 1}]) | encode(JSON) | to_list()).run()
+    [b'{"id":1}']
+    """
+    encoder_of(codec)
+    node: Encode[Any] = Encode(codec=codec, name=name, on_error=on_error)
+    return node

@@ -1,0 +1,102 @@
+"""``sink``: a function, or an object with ``write``, at the end of a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from io import IOBase
+from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
+
+from attrs import frozen
+
+from flowdsl.errors import shown
+from flowdsl.operators import checks
+from flowdsl.plan.fragment import Fragment
+from flowdsl.plan.hints import F, F_co, Hint1, T, T_contra
+from flowdsl.plan.policy import OnError
+from flowdsl.plan.shapes import Chaining, put
+from flowdsl.stages.ending import SinkKernel
+from flowdsl.stages.parts import Build, Collecting, Part
+from flowdsl.stages.writing import FlushGate, WriteKernel
+
+if TYPE_CHECKING:
+    from flowdsl.flow.flow import ClosedFlow, Flow
+    from flowdsl.flow.stats import Stats
+
+
+class Writer(Protocol[T_contra]):
+    """Takes values in chunks of its own choice of work. May also have ``open()``, ``flush()`` and ``close()``."""
+
+    def write(self, values: Sequence[T_contra], /) -> object: ...
+
+
+@frozen(kw_only=True)
+class Sink(Chaining, Generic[F_co]):
+    """The target is called with each value, or its ``write`` with whatever has arrived."""
+
+    word = "sink"
+    target: Any
+
+    @property
+    def closes(self) -> bool:
+        return True
+
+    @property
+    def writes(self) -> bool:
+        """Whether the target is an object with ``write``, and not a function."""
+        return hasattr(self.target, "write")
+
+    def __call__(self: Sink[Callable[[T], object]], up: Flow[T], /) -> ClosedFlow[Stats]:
+        closed: ClosedFlow[Stats] = put(self, up)
+        return closed
+
+    def lower(self, build: Build) -> tuple[Part, ...]:
+        step, handler = build.step, build.handler
+        target = step.run.sink(step.name, self.target)
+        if not hasattr(target, "write"):
+            return (SinkKernel(step, handler, target),)
+        flush = getattr(target, "flush", None)
+        return (WriteKernel(step, handler, target.write, stops=build.stops), Collecting(FlushGate(step, flush)))
+
+    def named_after(self) -> object:
+        return None if self.writes else self.target
+
+
+@overload
+def sink(
+    target: Writer[T], *, name: str | None = ..., on_error: OnError | None = ...
+) -> Fragment[Flow[T], ClosedFlow[Stats]]: ...
+@overload
+def sink(target: F | Hint1, *, name: str | None = ..., on_error: OnError | None = ...) -> Sink[F]: ...
+def sink(target: Any, *, name: str | None = None, on_error: OnError | None = None) -> Any:
+    """End the flow in a function or an object; ``run`` returns ``Stats``.
+
+    A function is called with value by value. An object has ``write(values)``, called with a sequence of whatever has
+    arrived, and optionally ``open()``, ``flush()`` and ``close()``; offsets move after ``flush``. After a crash, values
+    that were not done come again.
+
+    >>> from flowdsl import from_iterable, sink
+    >>> (from_iterable("ab") | sink(print)).run().delivered
+    a
+    b
+    2
+    """
+    node: Sink[Any] = Sink(target=_target(target), name=name, on_error=on_error)
+    return node
+
+
+def _target(target: Any) -> Any:
+    if isinstance(target, type):
+        msg = f"target must be a function or an object with write, not the class {target.__name__}: give an instance, {target.__name__}(...)"
+        raise TypeError(msg)
+    if isinstance(target, IOBase) or (hasattr(target, "write") and hasattr(target, "writelines")):
+        msg = f"target must not be a file, whose write does not take several values: give a function, lambda value: file.write(...). It is {shown(target)}"
+        raise TypeError(msg)
+    if not callable(getattr(target, "write", None)):
+        if not callable(target):
+            msg = f"target must be a function or an object with write(values), not {shown(target)}"
+            raise TypeError(msg)
+        return checks.function(target, "target")
+    for method in ("open", "write", "flush", "close"):
+        if callable(getattr(target, method, None)):
+            checks.function(getattr(target, method), f"target.{method}")
+    return target

@@ -1,0 +1,219 @@
+"""Where the records of a flow come from, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from itertools import compress
+from re import Pattern
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from flowdsl.brokers.protocols import Client, Last, OnGap, Topics
+from flowdsl.chunks import Chunk, kept
+from flowdsl.errors import FlowDefinitionError, Problem, shown
+from flowdsl.operators.checks import Items, choice, settings, supplier
+from flowdsl.operators.codecs import Decoder, decoder_of
+from flowdsl.plan.nodes import Plan, Source
+from flowdsl.stages.branches import Divide
+from flowdsl.stages.context import StepContext
+from flowdsl.stages.failures import Handler
+from flowdsl.stages.kernel import Done, Kernel, refuse_awaitables
+from flowdsl.stages.parts import Build, Part
+from flowdsl.types import Partition
+
+Tombstones = Literal["fail", "skip", "keep"]
+
+
+def _topics(given: str | Topics) -> Topics:
+    if isinstance(given, str):
+        return (given,)
+    return given if isinstance(given, Pattern) else tuple(given)
+
+
+def _start(given: Any) -> Any:
+    if isinstance(given, datetime) and given.tzinfo is None:
+        msg = f"start must be an aware datetime, such as datetime.now(UTC), but {given!r} has no time zone"
+        raise ValueError(msg)
+    if given in ("earliest", "latest") or isinstance(given, datetime | Last):
+        return given
+    msg = f'start must be "earliest", "latest", an aware datetime or last(n), not {shown(given)}'
+    raise ValueError(msg)
+
+
+def _tombstones(given: Any) -> Tombstones:
+    word: Tombstones = choice(given, "tombstones", ("fail", "skip", "keep"))
+    return word
+
+
+def _on_gap(given: Any) -> OnGap:
+    word: OnGap = choice(given, "on_gap", ("fail", "earliest"))
+    return word
+
+
+def _decode(given: Any) -> Any:
+    if given is not None:
+        decoder_of(given, "decode")
+    return given
+
+
+@frozen(kw_only=True)
+class BrokerSource(Source):
+    """Topics of a broker; ``topics`` is a tuple of names or a compiled pattern, ``settings`` are items."""
+
+    word = "source"
+    client: Client = field(repr=False)
+    topics: Topics = field(converter=_topics)
+    group_id: str | None = None
+    decode: Decoder[Any] | Callable[[bytes], Any] | None = field(default=None, converter=_decode)
+    start: Literal["earliest", "latest"] | datetime | Last = field(default="earliest", converter=_start)
+    tombstones: Tombstones = field(default="fail", converter=_tombstones)
+    on_gap: OnGap = field(default="fail", converter=_on_gap)
+    settings: Items = field(default=(), converter=settings)
+
+    @property
+    def drops(self) -> bool:
+        return self.tombstones == "skip"
+
+    def named_after(self) -> object:
+        codec = self.decode
+        return None if codec is None or hasattr(codec, "decode") else codec
+
+    def lower(self, build: Build) -> tuple[Part, ...]:
+        if self.decode is None and self.tombstones == "keep":
+            return ()
+        return (SourceKernel(build.step, build.handler, self),)
+
+    def reads(self, topic: str) -> bool:
+        """Whether records of that topic are for this source."""
+        return bool(self.topics.fullmatch(topic)) if isinstance(self.topics, Pattern) else topic in self.topics
+
+
+class SourceKernel(Kernel):
+    """The first step of a broker's flow: null values are dealt with, the others decoded."""
+
+    def __init__(self, step: StepContext, handler: Handler, node: BrokerSource) -> None:
+        super().__init__(step, handler)
+        self._decode = None if node.decode is None else decoder_of(node.decode, "decode")
+        self._tombstones = node.tombstones
+
+    def apply(self, inputs: Iterator[Any], done: Done) -> None:
+        decode, keeps = self._decode, self._tombstones != "fail"
+        for value in inputs:
+            if value is None:
+                if not keeps:
+                    text = 'the value is null (a tombstone), and the source was not told what to do with it: tombstones="skip" or "keep"'
+                    raise ValueError(text)
+                done(None)
+            else:
+                done(value if decode is None else decode(value))
+
+    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
+        if self._decode is not None:
+            refuse_awaitables(results)
+        if self._tombstones != "skip" or None not in chunk.values:
+            return Chunk(results, chunk.mark, chunk.origins)
+        mask = [value is not None for value in chunk.values]
+        values = list(compress(results, mask))
+        return Chunk(values, chunk.mark, kept(chunk.origins, mask, len(values)))
+
+
+class Supply:
+    """Gives the values of one ``from_iterable``, and knows whether an iterator was used up."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken = False
+
+    def once(self, iterator: Iterator[Any], source: IterableSource) -> Iterator[Any]:
+        """The iterator, the first time; an error afterwards."""
+        if self._taken:
+            text = "its iterator was read by an earlier run, and cannot be read again: give a list, or a function that returns an iterator"
+            raise FlowDefinitionError([Problem(text, source.name or source.word, source.where.file, source.where.line)])
+        self._taken = True
+        return iterator
+
+
+def _values(given: Any) -> Any:
+    if isinstance(given, Iterable):
+        return given  # pyright: ignore[reportUnknownVariableType]  # of whatever the user has
+    if callable(given):
+        return supplier(given, "values")
+    msg = f"values must be an iterable, or a function without arguments that returns one, not {shown(given)}"
+    raise TypeError(msg)
+
+
+@frozen(kw_only=True)
+class IterableSource(Source):
+    """Values in memory: an iterable, or a function without arguments that returns one."""
+
+    word = "from_iterable"
+    values: Iterable[Any] | Callable[[], Iterable[Any]] = field(converter=_values)
+    supply: Supply = field(factory=Supply, eq=False, repr=False, init=False)
+
+    def open(self) -> Iterator[Any]:
+        """The values from the first one on. Raises FlowDefinitionError for an iterator that was opened before."""
+        given: Any = self.values
+        if hasattr(given, "__next__"):
+            return self.supply.once(given, self)
+        values: Iterable[Any] = given if hasattr(given, "__iter__") else given()
+        return iter(values)
+
+
+@frozen(kw_only=True)
+class MergedSource(Source):
+    """Several flows that go on as one; each is an open plan with a source and steps of its own."""
+
+    word = "merge"
+    plans: tuple[Plan, ...] = field(repr=False)
+
+    @property
+    def groups(self) -> bool:
+        return any(plan.groups for plan in self.plans)
+
+    def leaves(self) -> list[Source]:
+        """The sources that read something, in the order in which they were written."""
+        return [leaf for plan in self.plans for leaf in leaves(plan.source)]
+
+    def divide(self, first: int) -> Divide:
+        """How records find the flows that read them: by topic, and values in memory by the number of their source.
+
+        ``first``: the number of the first of these sources in the whole flow.
+        """
+        sources = [leaves(plan.source) for plan in self.plans]
+        numbers = [at for at, inner in enumerate(sources) for _ in inner]
+
+        def targets(partition: Partition) -> list[int]:
+            if partition.topic.name == "":
+                return [numbers[partition.index - first]]
+            return [at for at, inner in enumerate(sources) if any(_reads(leaf, partition.topic.name) for leaf in inner)]
+
+        known: dict[Partition, list[int]] = {}
+
+        def divided(chunk: Chunk[Any]) -> list[Chunk[Any]]:
+            wanted: list[list[bool]] = [[] for _ in sources]
+            for index in range(len(chunk)):
+                window, position, _ = chunk.origins.members(index)[0]
+                partition = window.place(position)[0]
+                if partition not in known:
+                    known[partition] = targets(partition)
+                for at, mask in enumerate(wanted):
+                    mask.append(at in known[partition])
+            parts: list[Chunk[Any]] = []
+            for mask in wanted:
+                values = list(compress(chunk.values, mask))
+                parts.append(Chunk(values, chunk.mark, kept(chunk.origins, mask, len(values))))
+            return parts
+
+        return divided
+
+
+def leaves(source: Source) -> list[Source]:
+    """The sources inside a source that read something themselves."""
+    return source.leaves() if isinstance(source, MergedSource) else [source]
+
+
+def _reads(source: Source, topic: str) -> bool:
+    return isinstance(source, BrokerSource) and source.reads(topic)

@@ -1,0 +1,103 @@
+"""``through``: a strategy written by hand in the middle of a flow, or at its end."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from attrs import frozen
+
+from flowdsl.errors import shown
+from flowdsl.plan.fragment import Fragment
+from flowdsl.plan.hints import T, U
+from flowdsl.plan.policy import OnError
+from flowdsl.plan.shapes import Chaining
+from flowdsl.stages.foreign import ForeignEnd, ForeignStage, Passage, SelfCommit
+from flowdsl.stages.parts import Build, Part, Standing, Strategy
+from flowdsl.strategies.interface import ProcessingStrategy
+from flowdsl.types import Commit, Partition
+
+if TYPE_CHECKING:
+    from flowdsl.flow.flow import ClosedFlow, Flow
+    from flowdsl.flow.stats import Stats
+
+
+class StepFactory(Protocol[T, U]):
+    """Makes a strategy that hands its results to ``downstream``."""
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int], downstream: ProcessingStrategy[U], /
+    ) -> ProcessingStrategy[T]: ...
+
+
+class EndFactory(Protocol[T]):
+    """Makes a strategy that ends the flow, and commits by itself."""
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int], /
+    ) -> ProcessingStrategy[T]: ...
+
+
+@frozen(kw_only=True)
+class Through(Chaining):
+    """What the strategies of a factory hand on; ``ends``: the factory has the form without ``downstream``."""
+
+    word = "through"
+    factory: Any
+    ends: bool
+
+    @property
+    def closes(self) -> bool:
+        return self.ends
+
+    def lower(self, build: Build) -> tuple[Part, ...]:
+        return (Standing(ForeignStage, partial(self._stage, build)),)
+
+    def _stage(self, build: Build, downstream: Strategy) -> Strategy:
+        step, passage = build.step, Passage()
+        if self.ends:
+            commit = SelfCommit(passage, step.ledger, step)
+            strategy = self.factory.create_with_partitions(commit, build.partitions)
+        else:
+            end = ForeignEnd(passage, step, downstream, clock=step.clock)
+            strategy = self.factory.create_with_partitions(build.commit, build.partitions, end)
+        return ForeignStage(passage, step, build.handler, strategy, clock=step.clock)
+
+
+@overload
+def through(
+    factory: StepFactory[T, U], *, name: str | None = ..., on_error: OnError | None = ...
+) -> Fragment[Flow[T], Flow[U]]: ...
+@overload
+def through(
+    factory: EndFactory[T], *, name: str | None = ..., on_error: OnError | None = ...
+) -> Fragment[Flow[T], ClosedFlow[Stats]]: ...
+def through(factory: Any, *, name: str | None = None, on_error: OnError | None = None) -> Any:
+    """Put a hand-written strategy into the flow.
+
+    ``factory.create_with_partitions(commit, partitions, downstream)`` is called for every assignment, and the strategy
+    hands its results to ``downstream``. With the form of two arguments it ends the flow and must commit by itself;
+    then it cannot stand inside a branch.
+    """
+    return Through(factory=factory, ends=_ends(factory), name=name, on_error=on_error)
+
+
+def _ends(factory: Any) -> bool:
+    create = getattr(factory, "create_with_partitions", None)
+    if isinstance(factory, type):
+        msg = f"factory must be an instance, not the class {factory.__name__}: give {factory.__name__}(...)"
+        raise TypeError(msg)
+    if not callable(create):
+        msg = f"factory must have create_with_partitions(commit, partitions, downstream), not be {shown(factory)}"
+        raise TypeError(msg)
+    signature = inspect.signature(create)
+    for arguments, ends in ((3, False), (2, True)):
+        try:
+            signature.bind(*range(arguments))
+        except TypeError:
+            continue
+        return ends
+    msg = f"create_with_partitions of the factory must take (commit, partitions, downstream), or the first two to end the flow, not {signature}"
+    raise TypeError(msg)

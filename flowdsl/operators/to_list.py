@@ -1,0 +1,54 @@
+"""``to_list``: all values, as what ``run`` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from flowdsl.plan.fragment import Fragment, compose
+from flowdsl.plan.hints import T, X
+from flowdsl.plan.nodes import Operator
+from flowdsl.plan.policy import OnError
+from flowdsl.plan.shapes import put
+from flowdsl.stages.ending import SinkKernel
+from flowdsl.stages.parts import Build, Part
+
+if TYPE_CHECKING:
+    from flowdsl.flow.flow import ClosedFlow, Flow
+
+
+@frozen(kw_only=True)
+class ToList(Operator):
+    """Collects the values in memory."""
+
+    word = "to_list"
+
+    @property
+    def closes(self) -> bool:
+        return True
+
+    def __call__(self, up: Flow[T], /) -> ClosedFlow[list[T]]:
+        closed: ClosedFlow[list[T]] = put(self, up)
+        return closed
+
+    def __ror__(self, first: Callable[[X], Flow[T]], /) -> Fragment[X, ClosedFlow[list[T]]]:
+        return compose(first, self)
+
+    def lower(self, build: Build) -> tuple[Part, ...]:
+        run = build.step.run
+        return (SinkKernel(build.step, build.handler, run.sink(build.step.name, run.results.append)),)
+
+
+def to_list(*, name: str | None = None, on_error: OnError | None = None) -> ToList:
+    """End the flow; ``run`` returns the list of its values. Not inside a branch.
+
+    >>> from flowdsl import from_iterable, to_list
+    >>> from_iterable("abc") | to_list()
+    from_iterable('abc')
+    | to_list()
+    >>> (from_iterable("abc") | to_list()).run()
+    ['a', 'b', 'c']
+    """
+    return ToList(name=name, on_error=on_error)

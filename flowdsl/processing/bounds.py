@@ -1,0 +1,113 @@
+"""Where a run ends: after so many records, at what was the end when it began, or at a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from flowdsl.brokers.protocols import Consumer
+from flowdsl.chunks import Records
+from flowdsl.clock import Clock
+from flowdsl.types import Partition, Record
+
+Until = Literal["end"] | datetime | None
+
+WITHOUT_PARTITIONS = 5.0
+"""Seconds after which a bounded run ends that is assigned no partition: others have them all."""
+
+
+class Chosen(Records):
+    """Some records of a read, in their order."""
+
+    __slots__ = ("_indexes", "_read")
+
+    def __init__(self, read: Records, indexes: Sequence[int], positions: Mapping[Partition, int]) -> None:
+        super().__init__(positions)
+        self._read, self._indexes = read, indexes
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    @property
+    def payload(self) -> list[Any]:
+        values = self._read.payload
+        return [values[index] for index in self._indexes]
+
+    def place(self, index: int) -> tuple[Partition, int]:
+        return self._read.place(self._indexes[index])
+
+    def record(self, index: int) -> Record[Any]:
+        return self._read.record(self._indexes[index])
+
+    def window(self, start: int, stop: int) -> Records:
+        indexes = self._indexes[start:stop]
+        return Chosen(self._read, indexes, self.positions if stop >= len(self) else {})
+
+
+class Bounds:
+    """The end of one run."""
+
+    def __init__(self, clock: Clock, *, count: int | None = None, until: Until = None) -> None:
+        self._clock = clock
+        self.is_bounded = count is not None or until is not None
+        self._left = count
+        self._until = until
+        self._ends: Mapping[Partition, int] | None = None
+        self._positions: dict[Partition, int] = {}
+        self._without_since: float | None = None
+        self.total: int | None = count
+        """How many records there are to read in all, where that is known."""
+
+    def begin(self, consumer: Consumer) -> None:
+        """Ask for the ends, once they are known."""
+        if self._until is None or self._ends is not None:
+            return
+        if isinstance(self._until, datetime):
+            if self._clock.utc() < self._until:
+                return
+            self._ends = consumer.offsets_at(self._until)
+        else:
+            self._ends = consumer.ends()
+
+    def assigned(self, partitions: Mapping[Partition, int]) -> None:
+        self._positions.update(partitions)
+        if self._ends is not None:
+            waiting = sum(max(0, end - partitions[p]) for p, end in self._ends.items() if p in partitions)
+            self.total = waiting + (self.total or 0) if self._left is None else self.total
+
+    def moved(self, offsets: Mapping[Partition, int]) -> None:
+        """The reader was sent there."""
+        self._positions.update(offsets)
+
+    def released(self, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            self._positions.pop(partition, None)
+
+    def limit(self, wanted: int) -> int:
+        """How many records may be read now."""
+        return wanted if self._left is None else min(wanted, self._left)
+
+    def within(self, records: Records) -> Records:
+        """Those of the records that are before the end; notes where the reader stands."""
+        self._positions.update(records.positions)
+        ends = self._ends
+        if ends is not None and any(offset > ends.get(p, offset) for p, offset in records.positions.items()):
+            inside = [i for i in range(len(records)) for p, offset in (records.place(i),) if offset < ends.get(p, offset + 1)]
+            positions = {p: min(offset, ends.get(p, offset)) for p, offset in records.positions.items()}
+            records = Chosen(records, inside, positions)
+        if self._left is not None:
+            self._left -= len(records)
+        return records
+
+    def are_reached(self) -> bool:
+        """Whether all there is to read was read."""
+        if self._left == 0:
+            return True
+        if self._ends is None:
+            return False
+        if not self._positions:
+            self._without_since = self._without_since or self._clock()
+            return self._clock() - self._without_since >= WITHOUT_PARTITIONS
+        self._without_since = None
+        return all(offset >= self._ends.get(partition, 0) for partition, offset in self._positions.items())

@@ -1,0 +1,179 @@
+"""The one gate through which commits leave.
+
+Only partitions of the current assignment, only growing within it, only what changed, one commit under way at a time,
+always asynchronous and answered in the loop. A member that has not read for longer than the broker's patience commits
+nothing: its partitions may be somebody else's by now, and brokers were seen to accept what it sends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+
+from flowdsl.brokers.protocols import Consumer
+from flowdsl.clock import Clock, Deadline
+from flowdsl.errors import BrokerError, CommitFailed
+from flowdsl.stages.ledger import Ledger
+from flowdsl.types import NEVER, CommitPolicy, Partition
+
+logger = logging.getLogger("flowdsl")
+
+
+class Gate:
+    """Keeps what is done, and commits it when the policy says so. The ``commit`` that pipelines are given."""
+
+    def __init__(self, consumer: Consumer, policy: CommitPolicy, clock: Clock) -> None:
+        self._consumer, self._policy, self._clock = consumer, policy, clock
+        self._ledger: Ledger | None = None
+        self._assigned: dict[Partition, int] = {}
+        self._reached: dict[Partition, int] = {}
+        self._under_way: Mapping[Partition, int] | None = None
+        self._forced = False
+        self._last_time = clock()
+        self._last_done = 0
+        self.last_read = clock()
+        self.committed: dict[Partition, int] = {}
+        """What the broker acknowledged, of every partition that this run ever had."""
+        self._acknowledged: dict[Partition, int] = {}
+        self.error: BrokerError | None = None
+
+    # -- what is done ---------------------------------------------------------------------------------------------
+
+    def __call__(self, offsets: Mapping[Partition, int], force: bool = False) -> None:
+        for partition, offset in offsets.items():
+            start = self._assigned.get(partition)
+            if start is not None and offset > self._reached.get(partition, start):
+                self._reached[partition] = offset
+        self._forced = self._forced or force
+
+    def follow(self, ledger: Ledger) -> None:
+        """Ask this ledger for what is done, whenever a commit is due."""
+        self.catch_up()
+        self._ledger, self._last_done = ledger, 0
+
+    def catch_up(self) -> None:
+        """Take over what the ledger knows."""
+        if self._ledger is not None:
+            self(self._ledger.committable())
+
+    def reached(self, partition: Partition) -> int:
+        """The next offset of an assigned partition that is not done."""
+        self.catch_up()
+        return self._reached.get(partition, self._assigned[partition])
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """These were lost: nothing of them may be committed any more, whatever is still reported."""
+        for partition in partitions:
+            self._assigned.pop(partition, None)
+            self._reached.pop(partition, None)
+
+    @property
+    def in_flight(self) -> int:
+        """How many records the current pipeline has not done."""
+        return 0 if self._ledger is None else self._ledger.in_flight
+
+    # -- the assignment -------------------------------------------------------------------------------------------
+
+    def assign(self, partitions: Mapping[Partition, int]) -> None:
+        for partition, offset in partitions.items():
+            self._assigned[partition] = offset
+            self._reached.pop(partition, None)
+            self._acknowledged.pop(partition, None)
+
+    def release(self, partitions: Collection[Partition]) -> None:
+        """These are not ours any more: nothing of them will be committed."""
+        for partition in partitions:
+            self._assigned.pop(partition, None)
+            self._reached.pop(partition, None)
+            self._acknowledged.pop(partition, None)
+
+    def drop_ledger(self) -> None:
+        """The pipeline is gone; what it had done is known."""
+        self.catch_up()
+        self._ledger = None
+
+    # -- sending --------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Send a commit if one is due."""
+        if self._under_way is None and self._is_due():
+            self._send()
+
+    def deadline(self) -> float | None:
+        """When a commit may be due, on the loop's clock."""
+        seconds = self._policy.min_commit_frequency_sec
+        if seconds is None or not self._may_commit or self._under_way is not None:
+            return None  # an answer wakes the loop by itself
+        return self._last_time + seconds
+
+    def send_last(self, deadline: Deadline) -> None:
+        """Commit all that is done, and wait for the answer. Raises CommitFailed when there is none in time."""
+        if not self._may_commit:
+            return
+        self._settle(deadline)
+        while self._news() and not deadline.expired:
+            self._send()
+            if self._under_way is None:
+                break
+            self._settle(deadline)
+        missing = self._news()
+        if missing and self._is_in_time():
+            shown = ", ".join(f"{partition} up to {offset}" for partition, offset in sorted(missing.items()))
+            text = (
+                f"the last commit was not acknowledged ({shown}): {self.error or 'no answer in time'}. "
+                "Nothing is lost; these records will be read again"
+            )
+            raise CommitFailed(text) from self.error
+
+    @property
+    def _may_commit(self) -> bool:
+        return self._consumer.commits and self._policy != NEVER
+
+    def _is_in_time(self) -> bool:
+        return self._clock() - self.last_read < self._consumer.poll_interval
+
+    def _is_due(self) -> bool:
+        if not self._may_commit:
+            return False
+        policy = self._policy
+        seconds, messages = policy.min_commit_frequency_sec, policy.min_commit_messages
+        if self._forced or (seconds is not None and self._clock() >= self._last_time + seconds):
+            return True
+        return messages is not None and self._done_since() >= messages
+
+    def _done_since(self) -> int:
+        if self._ledger is not None:
+            return self._ledger.done - self._last_done
+        return sum(offset - self._acknowledged.get(p, self._assigned[p]) for p, offset in self._reached.items())
+
+    def _news(self) -> dict[Partition, int]:
+        self.catch_up()
+        known, assigned = self._acknowledged, self._assigned
+        return {p: offset for p, offset in self._reached.items() if offset > known.get(p, assigned[p])}
+
+    def _send(self) -> None:
+        if not self._is_in_time():
+            return
+        news = self._news()
+        self._forced = False
+        self._last_time = self._clock()
+        self._last_done = self._ledger.done if self._ledger is not None else 0
+        if news:
+            self._under_way = news
+            self._consumer.commit(news, self._answered)
+
+    def _answered(self, error: BrokerError | None) -> None:
+        sent, self._under_way = self._under_way, None
+        self.error = error
+        if error is not None:
+            logger.warning("a commit failed and will be repeated: %s", error)
+            return
+        for partition, offset in (sent or {}).items():
+            self.committed[partition] = offset
+            if partition in self._assigned:
+                self._acknowledged[partition] = max(offset, self._acknowledged.get(partition, 0))
+
+    def _settle(self, deadline: Deadline) -> None:
+        if self._under_way is not None:
+            self._consumer.settle(deadline.remaining() or 0.0)
+            self._under_way = None

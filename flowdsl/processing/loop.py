@@ -1,0 +1,222 @@
+"""The loop: reads, hands on, commits, and ends in order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowdsl.brokers.protocols import Consumer, Topics
+from flowdsl.clock import Clock, Deadline
+from flowdsl.errors import CommitFailed, InvalidMessage, RunTimeout, StopTimeout
+from flowdsl.processing.bounds import Bounds
+from flowdsl.processing.dlq import InvalidRecords
+from flowdsl.processing.feeder import Feeder, in_chunks, one_message_each
+from flowdsl.processing.gate import Gate
+from flowdsl.processing.membership import Membership
+from flowdsl.processing.pipelines import Pipelines
+from flowdsl.stages.switch import Switch
+from flowdsl.strategies.interface import ProcessingStrategyFactory
+from flowdsl.types import CommitPolicy, Partition
+
+READ_SECONDS = 0.1
+"""No read waits longer: a signal handler does not wake it."""
+REJECTED_PAUSE = 0.002
+"""Seconds between two offers of a message that was rejected."""
+LAST_COMMIT_SECONDS = 5.0
+"""At least so long the last commit of a run is waited for."""
+
+logger = logging.getLogger("flowdsl")
+
+
+class Loop:
+    """One run of one consumer. Everything happens on the thread that calls ``run``, or ``turn`` by ``turn``."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topics: Topics,
+        factory: ProcessingStrategyFactory[Any],
+        *,
+        clock: Clock,
+        switch: Switch,
+        policy: CommitPolicy,
+        bounds: Bounds | None = None,
+        timeout: float | None = None,
+        join_timeout: float | None = None,
+        stop_timeout: float = 20.0,
+        invalid: InvalidRecords | None = None,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        self.consumer, self.topics, self.clock, self.switch = consumer, topics, clock, switch
+        self.bounds = bounds or Bounds(clock)
+        self.compiled = bool(getattr(factory, "takes_chunks", False))
+        self.gate = Gate(consumer, policy, clock)
+        submit = in_chunks if self.compiled else one_message_each
+        self.feeder = Feeder(consumer, submit, clock=clock, switch=switch, polls_each=not self.compiled)
+        commit = self.gate if self.compiled else self._commit
+        self.pipelines = Pipelines(factory, commit, switch, self._handle_invalid)
+        self._invalid = invalid
+        self._stop_timeout = stop_timeout
+        self._deadline = Deadline.after(clock, timeout)
+        self._finished = False
+        self._on_ready = on_ready
+        self.membership = Membership(
+            consumer,
+            clock=clock,
+            gate=self.gate,
+            feeder=self.feeder,
+            pipelines=self.pipelines,
+            bounds=self.bounds,
+            invalid=invalid,
+            drain_to_add=not self.compiled,
+            join_timeout=join_timeout,
+        )
+
+    # -- a whole run ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Turn until it is over, then end. Raises what ended it."""
+        try:
+            self.begin()
+            while not self.is_over:
+                self.turn()
+        except BaseException as error:  # noqa: BLE001  # raised again by ``end``, behind the draining
+            self.end(error)
+        else:
+            self.end()
+
+    def begin(self) -> None:
+        """Subscribe. Raises TopicNotFound and the like."""
+        self.consumer.subscribe(self.topics, self.membership)
+        self.bounds.begin(self.consumer)
+
+    def turn(self) -> None:
+        """Read if there is room, hand on, commit what is due. Raises what user code or the broker raised."""
+        self._read()
+        pipeline = self.pipelines.current
+        if pipeline is not None:
+            try:
+                pipeline.poll()
+                if not self.feeder.feed(pipeline):
+                    self.clock.sleep(REJECTED_PAUSE)
+            except InvalidMessage as invalid:
+                self._handle_invalid(invalid)
+        if self._invalid is not None:
+            self.gate(self._invalid.cap({}))
+        self.gate.turn()
+
+    def finish(self) -> None:
+        """End the run normally: nothing more is wanted."""
+        self._finished = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to do."""
+        if self._finished or self.switch.stopping or self._deadline.expired:
+            return True
+        return self._is_complete
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Drain, commit, leave; then raise ``error``, or what went wrong on the way."""
+        if self.switch.abandoned:
+            self._abandon()
+            raise error or KeyboardInterrupt
+        missed = self._deadline.expired and self.bounds.is_bounded and not self._finished and not self._is_complete
+        hurried = error is not None or self.switch.stopping
+        deadline = Deadline.after(self.clock, self._stop_timeout if hurried else None)
+        self.feeder.drop()
+        drained = self._drain(error, deadline)
+        try:
+            self._leave(deadline)
+        except CommitFailed as failed:
+            drained = drained or failed
+        outcome = error or drained or self.switch.interrupt
+        if outcome is not None:
+            raise outcome
+        if missed:
+            text = f"the run did not reach its end in time: {self.feeder.taken} records were read"
+            raise RunTimeout(text)
+
+    @property
+    def _is_complete(self) -> bool:
+        return self.feeder.is_empty and (self.consumer.exhausted or self.bounds.are_reached())
+
+    # -- parts of it ----------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        if not self.feeder.is_empty and not self.feeder.must_read:
+            return
+        if self.feeder.is_empty:
+            self.feeder.resume()
+        else:
+            self.feeder.pause()
+        self.bounds.begin(self.consumer)
+        limit = self.bounds.limit(self.feeder.pace.read)
+        self.gate.last_read = self.clock()  # before the read: the broker's patience does not begin with its return
+        records = self.consumer.read(limit, self._patience() if self.feeder.is_empty else 0.0)
+        self._raise_stored()
+        self._tell_ready()
+        if self.membership.settle() and self.feeder.is_empty:
+            records = self.bounds.within(records)
+            if self._invalid is not None:
+                self._invalid.read(records)
+            self.feeder.give(records)
+
+    def _tell_ready(self) -> None:
+        if self._on_ready is not None and self.membership.was_assigned:
+            self._on_ready()
+            self._on_ready = None
+
+    def _patience(self) -> float:
+        pipeline = self.pipelines.current
+        moments = (self.gate.deadline(), pipeline.next_deadline() if pipeline is not None else None, self._deadline.at)
+        latest = self.clock() + READ_SECONDS
+        return max(0.0, min((latest, *(moment for moment in moments if moment is not None))) - self.clock())
+
+    def _raise_stored(self) -> None:
+        stored, self.membership.error = self.membership.error, None
+        if stored is not None:
+            raise stored
+
+    def _commit(self, offsets: Mapping[Partition, int], force: bool = False) -> None:
+        self.gate(offsets if self._invalid is None else self._invalid.cap(offsets), force)
+
+    def _handle_invalid(self, invalid: InvalidMessage) -> None:
+        if self._invalid is None:
+            logger.warning("skipped: %s", invalid)
+        else:
+            self._invalid.handle(invalid)
+
+    def _drain(self, error: BaseException | None, deadline: Deadline) -> BaseException | None:
+        """Finish what is under way. After an error hand-written strategies are terminated: they are in any state."""
+        if error is not None:
+            self.switch.fail()
+            if not self.compiled:
+                self.pipelines.drop()
+        drained = self.pipelines.drain(deadline)
+        if drained is None and deadline.expired and self.gate.in_flight:
+            drained = StopTimeout(
+                f"the drain did not finish within {self._stop_timeout} s: {self.gate.in_flight} records are not done; "
+                "they are not committed and will be read again"
+            )
+        if self._invalid is not None:
+            self._invalid.settle(deadline)
+            self.gate(self._invalid.cap({}))
+        self.gate.drop_ledger()
+        return drained
+
+    def _leave(self, deadline: Deadline) -> None:
+        rest = max(LAST_COMMIT_SECONDS, deadline.remaining() or 0.0)
+        try:
+            self.gate.send_last(Deadline.after(self.clock, rest))
+        finally:
+            self.consumer.close(LAST_COMMIT_SECONDS)
+            self.pipelines.shutdown()
+            if self._invalid is not None:
+                self._invalid.close()
+
+    def _abandon(self) -> None:
+        self.pipelines.drop()
+        self.consumer.close(0.0)
+        self.pipelines.shutdown()

@@ -1,0 +1,59 @@
+"""``StreamProcessor``: the loop for strategies and factories that people write by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowdsl.brokers.protocols import Consumer
+from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.processing.dlq import DlqPolicy, InvalidRecords
+from flowdsl.processing.loop import Loop
+from flowdsl.stages.switch import Switch
+from flowdsl.strategies.interface import ProcessingStrategyFactory
+from flowdsl.types import ONCE_PER_SECOND, CommitPolicy, Topic
+
+JOIN_SECONDS = 25.0
+
+
+class StreamProcessor:
+    """Reads a topic and drives the pipelines that a factory makes, one for each assignment.
+
+    ``join_timeout``: seconds that a pipeline has to finish at a rebalance and at the end; what is unfinished then is
+    read again. Without ``dlq_policy`` an invalid record is logged and skipped.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topic: Topic,
+        processor_factory: ProcessingStrategyFactory[Any],
+        commit_policy: CommitPolicy = ONCE_PER_SECOND,
+        dlq_policy: DlqPolicy | None = None,
+        join_timeout: float | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._switch = Switch(clock)
+        seconds = JOIN_SECONDS if join_timeout is None else join_timeout
+        self._loop = Loop(
+            consumer,
+            (topic.name,),
+            processor_factory,
+            clock=clock,
+            switch=self._switch,
+            policy=commit_policy,
+            join_timeout=seconds,
+            stop_timeout=seconds,
+            invalid=None if dlq_policy is None else InvalidRecords(dlq_policy, clock),
+        )
+
+    def run(self) -> None:
+        """Run until ``signal_shutdown``; then finish, commit and leave. Installs no signal handlers.
+
+        Raises what a strategy raised, DlqLimitExceeded, CommitFailed, and other BrokerErrors.
+        """
+        self._loop.run()
+
+    def signal_shutdown(self) -> None:
+        """End ``run`` after the message in hand. From any thread, and from a signal handler."""
+        self._switch.stop()

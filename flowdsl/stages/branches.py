@@ -1,0 +1,175 @@
+"""Several ways through a flow: a splitter sends chunks into branches, a junction brings their progress together.
+
+Every branch sees every mark: values that are not for it travel as an empty chunk. What all branches have passed is the
+smallest of their marks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import compress
+from typing import Any
+
+from flowdsl.chunks import Chunk, kept
+from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
+from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
+from flowdsl.strategies.step import DRAIN_PAUSE
+from flowdsl.types import Message
+
+Divide = Callable[[Chunk[Any]], Sequence[Chunk[Any]]]
+"""Gives each branch its chunk: as many as there are branches, each with the mark of the whole."""
+
+
+class Addressed(Chunk[Any]):
+    """A chunk whose values know their branch. ``targets``: the branch of each, aligned with the values."""
+
+    __slots__ = ("targets",)
+
+    def __init__(self, chunk: Chunk[Any], targets: list[int]) -> None:
+        super().__init__(chunk.values, chunk.mark, chunk.origins)
+        self.targets = targets
+
+
+def to_addressed(count: int) -> Divide:
+    """Every value goes to the branch that it is addressed to."""
+
+    def divide(chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
+        targets = chunk.targets if isinstance(chunk, Addressed) else []
+        parts: list[Chunk[Any]] = []
+        for branch in range(count):
+            mask = [target == branch for target in targets]
+            values = list(compress(chunk.values, mask))
+            parts.append(Chunk(values, chunk.mark, kept(chunk.origins, mask, len(values))))
+        return parts
+
+    return divide
+
+
+def to_all(count: int) -> Divide:
+    """Every branch gets every value; the lists are not shared."""
+
+    def divide(chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
+        return [chunk, *(Chunk(list(chunk.values), chunk.mark, chunk.origins) for _ in range(count - 1))]
+
+    return divide
+
+
+class Splitter(ProcessingStrategy[Any]):
+    """Hands each chunk to all branches. One that rejects keeps its chunk waiting here; the others go on."""
+
+    def __init__(self, divide: Divide, branches: Sequence[ProcessingStrategy[Any]], *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._divide = divide
+        self._branches = tuple(branches)
+        self._waiting: tuple[deque[Message[Any]], ...] = tuple(deque[Message[Any]]() for _ in branches)
+        self._clock = clock
+
+    def submit(self, message: Message[Any]) -> None:
+        self._hand_on()
+        if any(self._waiting):
+            raise MessageRejected
+        chunk: Any = message.value
+        for waiting, part in zip(self._waiting, self._divide(chunk), strict=True):
+            waiting.append(Message(part))
+        self._hand_on()
+
+    def poll(self) -> None:
+        for branch in self._branches:
+            branch.poll()
+        self._hand_on()
+
+    def close(self) -> None:
+        pass  # the branches are closed by join, after what waits here has reached them
+
+    def join(self, timeout: float | None = None) -> None:
+        deadline = Deadline.after(self._clock, timeout)
+        self._hand_on()
+        while any(self._waiting) and not deadline.expired:
+            self.poll()
+            if any(self._waiting):
+                deadline.pause(DRAIN_PAUSE)
+        self._drop()  # what no branch took in time will be read again
+        for branch in self._branches:
+            branch.close()
+        for branch in self._branches:
+            branch.join(deadline.remaining())
+
+    def terminate(self) -> None:
+        self._drop()
+        for branch in self._branches:
+            branch.terminate()
+
+    def next_deadline(self) -> float | None:
+        moments = [branch.next_deadline() for branch in self._branches]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _drop(self) -> None:
+        for waiting in self._waiting:
+            waiting.clear()
+
+    def _hand_on(self) -> None:
+        for waiting, branch in zip(self._waiting, self._branches, strict=True):
+            while waiting:
+                try:
+                    branch.submit(waiting[0])
+                except MessageRejected:
+                    break
+                except BaseException:
+                    waiting.popleft()  # the branch owns it
+                    raise
+                waiting.popleft()
+
+
+class Junction:
+    """Where branches end. Values go on in the order in which they come; the mark is the smallest of all branches."""
+
+    def __init__(self, branches: int, downstream: ProcessingStrategy[Any]) -> None:
+        self.downstream = downstream
+        self.marks = [0] * branches
+        self.open = branches
+        self.joined = branches
+
+    def ends(self) -> list[BranchEnd]:
+        """One last stage for each branch."""
+        return [BranchEnd(self, index) for index in range(len(self.marks))]
+
+    def passed(self, index: int, mark: int) -> int:
+        """A branch handed on everything below ``mark``; returns what all of them have."""
+        return min(mark if at == index else other for at, other in enumerate(self.marks))
+
+
+class BranchEnd(ProcessingStrategy[Any]):
+    """The last stage of one branch. Only the last branch to close or join closes or joins what is behind them all."""
+
+    def __init__(self, junction: Junction, index: int) -> None:
+        self._junction, self._index = junction, index
+        self._closed = self._joined = False
+
+    def submit(self, message: Message[Any]) -> None:
+        chunk: Any = message.value
+        junction = self._junction
+        junction.downstream.submit(Message(Chunk(chunk.values, junction.passed(self._index, chunk.mark), chunk.origins)))
+        junction.marks[self._index] = max(chunk.mark, junction.marks[self._index])
+
+    def poll(self) -> None:
+        self._junction.downstream.poll()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._junction.open -= 1
+            if not self._junction.open:
+                self._junction.downstream.close()
+
+    def join(self, timeout: float | None = None) -> None:
+        if not self._joined:
+            self._joined = True
+            self._junction.joined -= 1
+            if not self._junction.joined:
+                self._junction.downstream.join(timeout)
+
+    def terminate(self) -> None:
+        self._junction.downstream.terminate()
+
+    def next_deadline(self) -> float | None:
+        return self._junction.downstream.next_deadline()

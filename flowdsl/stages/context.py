@@ -1,0 +1,122 @@
+"""What stages know of the run they belong to: clock, switch, counts, and the hooks by which tests look in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import Factory, define, field, frozen
+
+from flowdsl.brokers.protocols import Client, Producer, Settings
+from flowdsl.clock import Clock
+from flowdsl.stages.ledger import Ledger
+from flowdsl.stages.switch import Switch
+from flowdsl.strategies.interface import ProcessingStrategy
+from flowdsl.types import Partition
+
+S = TypeVar("S")
+
+
+@define(slots=True)
+class StepCount:
+    """What went through one step since the run began."""
+
+    name: str
+    received: int = 0
+    emitted: int = 0
+    failed: int = 0
+    drops: bool = False
+    """Whether values that do not leave it were filtered."""
+    ends: bool = False
+    """Whether what it emits was delivered."""
+
+
+def _as_is(strategy: ProcessingStrategy[Any], _names: tuple[str, ...]) -> ProcessingStrategy[Any]:
+    return strategy
+
+
+@define(slots=True)
+class Run:
+    """What all assignments of one run share."""
+
+    clock: Clock
+    switch: Switch
+    producer: Callable[[Client, Settings], Producer]
+    finish: Callable[[], None]
+    """Ends the run normally: ``take`` has what it wanted."""
+    flush_every: float = 1.0
+    """Seconds after which a sink that buffers is flushed."""
+    delivered: Callable[[str, list[Any]], None] | None = None
+    """Told of the values that a sink got."""
+    sink_function: Callable[[str, Any], Any] | None = None
+    """Puts something else in the place of a user's sink."""
+    instrument: Callable[[ProcessingStrategy[Any], tuple[str, ...]], ProcessingStrategy[Any]] = _as_is
+    """Wraps each stage, with the names of its steps."""
+    counts: dict[str, StepCount] = field(factory=dict[str, StepCount])
+    states: dict[str, dict[Partition | None, Any]] = field(factory=dict[str, dict[Partition | None, Any]])
+    """What steps with a state remember, by step and partition."""
+    taken: dict[str, int] = field(factory=dict[str, int])
+    """How many values each ``take`` has handed on."""
+    results: list[Any] = Factory(list[Any])
+    """What ``to_list`` collects."""
+
+    opened: dict[str, Any] = field(factory=dict[str, Any])
+    """The sinks that are objects, by step, once they are open."""
+
+    def sink(self, name: str, target: Any) -> Any:
+        """The target of a sink, opened if it wants that; once per run."""
+        if name not in self.opened:
+            if self.sink_function is not None:
+                target = self.sink_function(name, target)
+            opener = getattr(target, "open", None)
+            if opener is not None and hasattr(target, "write"):
+                opener()
+            self.opened[name] = target
+        return self.opened[name]
+
+    def shutdown(self) -> None:
+        """Close what was opened. The first error is raised, after everything was tried."""
+        first: Exception | None = None
+        while self.opened:
+            _, target = self.opened.popitem()
+            closer = getattr(target, "close", None)
+            if closer is None or not hasattr(target, "write"):
+                continue
+            try:
+                closer()
+            except Exception as error:  # noqa: BLE001  # a user's close; the others still have to be closed
+                first = first or error
+        if first is not None:
+            raise first
+
+    def count(self, name: str, *, drops: bool = False, ends: bool = False) -> StepCount:
+        return self.counts.setdefault(name, StepCount(name, drops=drops, ends=ends))
+
+
+@frozen
+class Site:
+    """A step as a failure names it: the function, and where it is defined."""
+
+    name: str
+    function: str
+    file: str | None
+    line: int | None
+
+
+@frozen
+class StepContext:
+    """What one step of one assignment is made with."""
+
+    site: Site
+    run: Run
+    ledger: Ledger
+    count: StepCount
+    single_partition: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.site.name
+
+    @property
+    def clock(self) -> Clock:
+        return self.run.clock

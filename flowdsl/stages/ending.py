@@ -1,0 +1,39 @@
+"""Where values leave the flow: what sinks share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowdsl.chunks import Chunk, Records
+from flowdsl.stages.context import StepContext
+from flowdsl.stages.kernel import CallKernel, refuse_awaitables
+
+
+class Delivered(Chunk[Any]):
+    """What is left of a chunk whose values reached a sink: its mark, and what they were."""
+
+    __slots__ = ("count", "first", "taken")
+
+    def __init__(self, chunk: Chunk[Any]) -> None:
+        super().__init__([], chunk.mark, chunk.origins.part(0, 0))
+        self.count = len(chunk)
+        self.taken = chunk.values
+        self.first: list[tuple[Records, int, int]] = chunk.origins.members(0) if len(chunk) else []
+
+
+def delivered(step: StepContext, values: list[Any]) -> None:
+    """Tell whoever looks on that these values are safe in the sink."""
+    if step.run.delivered is not None and values:
+        step.run.delivered(step.name, values)
+
+
+class SinkKernel(CallKernel):
+    """The end: values go to the function, and nothing goes on but the mark."""
+
+    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
+        refuse_awaitables(results)
+        delivered(self.step, chunk.values)
+        return Delivered(chunk)
+
+    def emitted(self, out: Chunk[Any]) -> int:
+        return out.count if isinstance(out, Delivered) else 0

@@ -1,0 +1,30 @@
+"""One value becomes many: what ``flat_map`` and ``unbatch`` do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from flowdsl.chunks import Chunk, expanded
+from flowdsl.stages.kernel import CallKernel, Done
+
+
+class FlatMapKernel(CallKernel):
+    """Each result is an iterable whose values go on. A record is the unit: all of them or, if it raises, none."""
+
+    def apply(self, inputs: Iterator[Any], done: Done) -> None:
+        function = self._function
+        for value in inputs:
+            result = function(value)
+            if hasattr(result, "__await__"):
+                if inspect.iscoroutine(result):
+                    result.close()
+                text = f"the function returned an awaitable ({type(result).__name__}); define it with async def"
+                raise TypeError(text)
+            done([*result])
+
+    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
+        values = list(chain.from_iterable(results))
+        return Chunk(values, chunk.mark, expanded(chunk.origins, list(map(len, results)), len(values)))

@@ -1,0 +1,138 @@
+"""Groups of values: what ``batch`` and ``fold`` hold until a group is full or its time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+from flowdsl.chunks import Chunk, Origins, Part, Picked, Records
+from flowdsl.clock import Clock
+from flowdsl.stages.context import StepCount
+
+SPARSE = 8
+"""A chunk of which fewer than one in so many values is left is not kept whole for their sake."""
+
+Piece = tuple[Origins, int, int]
+
+
+class Grouped(Origins):
+    """Where groups came from. Each is made of pieces: some consecutive values of some chunks."""
+
+    __slots__ = ("_groups", "_lows")
+
+    def __init__(self, groups: list[list[Piece]]) -> None:
+        self._groups = groups
+        self._lows: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def low(self, index: int) -> int:
+        if self._lows is None:
+            lowest = (min(origins.low(start) for origins, start, _ in group) for group in reversed(self._groups))
+            self._lows = list(accumulate(lowest, min))[::-1]
+        return self._lows[index]
+
+    def high(self, index: int) -> int:
+        return max(origins.high(at) for origins, start, stop in self._groups[index] for at in range(start, stop))
+
+    def members(self, index: int) -> list[tuple[Records, int, int]]:
+        pieces = self._groups[index]
+        return [member for origins, start, stop in pieces for at in range(start, stop) for member in origins.members(at)]
+
+
+class Grouping:
+    """Collects values into groups of ``size``. ``make`` turns the values of a group into what goes on."""
+
+    def __init__(
+        self,
+        size: int,
+        within: float | None,
+        make: Callable[[list[Any]], Any],
+        *,
+        clock: Clock,
+        count: StepCount,
+    ) -> None:
+        self._size, self._within, self._make, self._clock, self._count = size, within, make, clock, count
+        self._values: list[Any] = []
+        self._pieces: list[Piece] = []
+        self._since: float | None = None
+        self._mark = 0
+
+    @property
+    def held(self) -> int:
+        """How many values wait for their group to be full."""
+        return len(self._values)
+
+    def add(self, chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
+        self._count.received += len(chunk)
+        self._mark = chunk.mark
+        if not chunk.values:
+            return () if self._values else (chunk,)
+        groups: list[Any] = []
+        origins: list[list[Piece]] = []
+        start, end = 0, len(chunk)
+        while end - start >= self._size - len(self._values):
+            stop = start + self._size - len(self._values)
+            self._hold(chunk, start, stop)
+            groups.append(self._take(origins))
+            start = stop
+        if start < end:
+            self._hold(chunk, start, end)
+        if not groups:
+            return ()
+        self._count.emitted += len(groups)
+        mark = chunk.mark if start == end else min(chunk.mark, chunk.origins.low(start))
+        return (Chunk(groups, mark, Grouped(origins)),)
+
+    def advance(self) -> Sequence[Chunk[Any]]:
+        deadline = self.deadline()
+        return self.flush() if deadline is not None and self._clock() >= deadline else ()
+
+    def flush(self) -> Sequence[Chunk[Any]]:
+        if not self._values:
+            return ()
+        origins: list[list[Piece]] = []
+        group = self._take(origins)
+        self._count.emitted += 1
+        return (Chunk([group], self._mark, Grouped(origins)),)
+
+    def deadline(self) -> float | None:
+        return None if self._since is None or self._within is None else self._since + self._within
+
+    def _hold(self, chunk: Chunk[Any], start: int, stop: int) -> None:
+        if start == stop:
+            return
+        if not self._values and self._within is not None:
+            self._since = self._clock()
+        self._values += chunk.values[start:stop] if stop - start < len(chunk) else chunk.values
+        self._pieces.append(_kept(chunk, start, stop))
+
+    def _take(self, origins: list[list[Piece]]) -> Any:
+        values, pieces = self._values, self._pieces
+        self._values, self._pieces, self._since = [], [], None
+        origins.append(pieces)
+        return self._make(values)
+
+
+def _kept(chunk: Chunk[Any], start: int, stop: int) -> Piece:
+    """A piece that does not keep many records alive for the sake of few."""
+    origins = chunk.origins
+    if not isinstance(origins, Part) or len(origins.whole) < SPARSE * (stop - start):
+        return origins, start, stop
+    members = [
+        [(window.window(position, position + 1), 0, number) for window, position, number in origins.members(index)]
+        for index in range(start, stop)
+    ]
+    return Picked(members), 0, stop - start
+
+
+def last_state(states: list[Any]) -> Any:
+    """What a fold hands on of the states of a group."""
+    return states[-1]
+
+
+def all_values(values: list[Any]) -> list[Any]:
+    """What a batch hands on of a group."""
+    return values

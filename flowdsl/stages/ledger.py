@@ -1,0 +1,106 @@
+"""When may an offset be committed? This file answers.
+
+Every accepted record has a number, in the order of arrival. Stages report marks: all records below a mark are done. The
+ledger turns the highest mark into offsets when somebody asks for them, so that progress costs nothing per record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from flowdsl.chunks import Records
+from flowdsl.types import Partition
+
+RETAINED = 50_000
+"""Records whose exact place is kept; of older ones that are still under way only where their read ended."""
+
+
+class _Entry:
+    """One window of records as it was accepted."""
+
+    __slots__ = ("first", "positions", "records", "stop")
+
+    def __init__(self, first: int, records: Records) -> None:
+        self.first, self.stop = first, first + len(records)
+        self.records: Records | None = records
+        self.positions = records.positions
+
+
+class Ledger:
+    """The records of one assignment, from their acceptance until they are done."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self._reached = 0
+        self._held: Counter[int] = Counter()
+        self._entries: deque[_Entry] = deque()
+        self._exact: deque[_Entry] = deque()
+        self._passed: list[Records] = []
+        self._offsets: dict[Partition, int] = {}
+
+    def accept(self, records: Records) -> int:
+        """Number these records; returns the number of the first."""
+        entry = _Entry(self.accepted, records)
+        self.accepted = entry.stop
+        self._entries.append(entry)
+        self._exact.append(entry)
+        while self.accepted - self._exact[0].first > RETAINED:
+            self._exact.popleft().records = None
+        return entry.first
+
+    def advance(self, mark: int) -> None:
+        """All records below ``mark`` are done."""
+        if mark > self._reached:
+            self._reached = mark
+        self._pop_done()
+
+    def hold(self, number: int) -> None:
+        """Keep the offset of this record back until it is released as often as it was held."""
+        self._held[number] += 1
+
+    def release(self, number: int) -> None:
+        self._held[number] -= 1
+        if not self._held[number]:
+            del self._held[number]
+        self._pop_done()
+
+    @property
+    def done(self) -> int:
+        """All records below this number are done."""
+        return min(self._reached, min(self._held)) if self._held else self._reached
+
+    @property
+    def in_flight(self) -> int:
+        """How many records were accepted and are not done."""
+        return self.accepted - self.done
+
+    def committable(self) -> dict[Partition, int]:
+        """The next offset to read of each partition of which something is done."""
+        for records in self._passed:
+            self._offsets.update(records.committable)
+        self._passed.clear()
+        offsets = dict(self._offsets)
+        if self._entries:
+            first = self._entries[0]
+            if first.records is not None and self.done > first.first:
+                offsets.update(first.records.committable_below(self.done - first.first))
+        return offsets
+
+    def oldest(self) -> tuple[Partition, int] | None:
+        """Partition and offset of the oldest record that is not done, where it is still known."""
+        for entry in self._entries:
+            if entry.records is not None and entry.stop > self.done:
+                return entry.records.place(max(0, self.done - entry.first))
+        return None
+
+    def _pop_done(self) -> None:
+        done, entries = self.done, self._entries
+        while entries and entries[0].stop <= done:
+            entry = entries.popleft()
+            if self._exact and self._exact[0] is entry:
+                self._exact.popleft()
+            if entry.positions:
+                self._offsets.update(entry.positions)
+                self._passed.clear()  # windows of the same read: its positions say more
+            elif entry.records is not None:
+                self._passed.append(entry.records)

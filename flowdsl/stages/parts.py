@@ -1,0 +1,50 @@
+"""What an operator becomes: kernels, which the compiler fuses, a collector behind them, or a stage of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from flowdsl.stages.context import StepContext
+from flowdsl.stages.failures import Handler
+from flowdsl.stages.kernel import Kernel
+from flowdsl.stages.segment import Collector
+from flowdsl.strategies.interface import ProcessingStrategy
+from flowdsl.types import Commit, Partition
+
+Strategy = ProcessingStrategy[Any]
+
+
+@frozen
+class Collecting:
+    """What gathers values at the end of a segment."""
+
+    collector: Collector
+
+
+@frozen
+class Standing:
+    """A stage that cannot be fused. ``make`` puts a ``kind`` of strategy in front of what comes after it."""
+
+    kind: type[Strategy]
+    make: Callable[[Strategy], Strategy]
+
+
+Part = Kernel | Collecting | Standing
+
+
+@frozen
+class Build:
+    """What an operator is lowered with: its step, and the means to build what hangs on it."""
+
+    step: StepContext
+    handler: Handler
+    branch: Callable[[int, Strategy], Strategy]
+    """Builds the operator's branch of that number in front of a stage."""
+    commit: Commit
+    """For strategies that commit by themselves."""
+    partitions: Mapping[Partition, int]
+    stops: bool = True
+    """Whether a failing record ends the run."""

@@ -1,0 +1,69 @@
+"""Ending a run in the middle of a chunk: the record in hand is finished, the next one is not begun.
+
+A loop over a list cannot be left from outside, but its iterator can be moved to the end of the list: that is what a
+signal handler or another thread does here. It costs nothing per record.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Protocol
+
+from flowdsl.clock import Clock
+
+GRACE = 1.0
+"""Seconds for which the steps behind the interrupted one go on with what it had finished."""
+
+
+class Movable(Protocol):
+    """An iterator over a list."""
+
+    def __setstate__(self, index: int, /) -> None: ...
+
+
+class Switch:
+    """Whether a run goes on. One per run; read by its thread, thrown by signal handlers and other threads."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.stopping = False
+        self.failed = False
+        self.abandoned = False
+        self.interrupt: BaseException | None = None
+        self.running: Movable | None = None
+        self._until: float | None = None
+
+    def stop(self) -> None:
+        """End the run after the record in hand. May be called from a signal handler and from any thread."""
+        if not self.stopping:
+            self._until = self._clock() + GRACE
+            self.stopping = True
+        # The loop publishes its iterator before it looks at ``stopping``, and this sets ``stopping`` before it looks at
+        # the iterator: whichever comes first, one of the two sees the other.
+        running = self.running
+        if running is not None:
+            running.__setstate__(sys.maxsize)
+
+    def interrupted(self, error: BaseException) -> None:
+        """A user's function raised KeyboardInterrupt, SystemExit or the like: stop, and raise it at the end."""
+        if self.interrupt is None:
+            self.interrupt = error
+        self.stop()
+
+    def fail(self) -> None:
+        """A step failed for good: what is complete is still finished, groups that are open are dropped."""
+        self.failed = True
+
+    def drain_until(self, moment: float | None) -> None:
+        """From now on user functions are begun only before that moment (None: no such limit)."""
+        self._until = moment
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the time must be looked at before each record."""
+        return self._until is not None
+
+    def has_time(self) -> bool:
+        return self._until is None or self._clock() < self._until
+
+

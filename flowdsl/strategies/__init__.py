@@ -1,0 +1,51 @@
+"""The interface that everything compiles to, its values, and the built-in strategies."""
+
+from flowdsl.strategies.batch_step import BatchStep, UnbatchStep, ValuesBatch
+from flowdsl.strategies.commit_offsets import CommitOffsets
+from flowdsl.strategies.filter_step import FilterStep
+from flowdsl.strategies.healthcheck import Healthcheck
+from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy, ProcessingStrategyFactory
+from flowdsl.strategies.noop import Noop
+from flowdsl.strategies.produce import Produce
+from flowdsl.strategies.reduce import Reduce
+from flowdsl.strategies.run_task import RunTask
+from flowdsl.strategies.unfold import Unfold
+from flowdsl.types import (
+    FILTERED_PAYLOAD,
+    BaseValue,
+    BrokerValue,
+    Commit,
+    FilteredPayload,
+    KafkaPayload,
+    Message,
+    Partition,
+    Topic,
+    Value,
+)
+
+__all__ = [
+    "FILTERED_PAYLOAD",
+    "BaseValue",
+    "BatchStep",
+    "BrokerValue",
+    "Commit",
+    "CommitOffsets",
+    "FilterStep",
+    "FilteredPayload",
+    "Healthcheck",
+    "KafkaPayload",
+    "Message",
+    "MessageRejected",
+    "Noop",
+    "Partition",
+    "ProcessingStrategy",
+    "ProcessingStrategyFactory",
+    "Produce",
+    "Reduce",
+    "RunTask",
+    "Topic",
+    "UnbatchStep",
+    "Unfold",
+    "Value",
+    "ValuesBatch",
+]

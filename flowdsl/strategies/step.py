@@ -1,0 +1,240 @@
+"""The base of all strategies: waiting, outbox, carry-over, deadlines and lifecycle are written here and nowhere else.
+
+The rule is: reject before touching; own after accepting; pop after downstream accepted. After an error nothing that came
+behind the failed message leaves the step, so that a drain can never commit past it.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
+from flowdsl.errors import InvalidMessage
+from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
+from flowdsl.strategies.invalid import is_about, pass_over
+from flowdsl.types import FILTERED_PAYLOAD, FilteredPayload, Message, Value
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+DRAIN_PAUSE = 0.002
+"""Seconds between two looks at a downstream that does not take what ``join`` has left."""
+
+logger = logging.getLogger("flowdsl")
+
+
+class Step(ProcessingStrategy[In], Generic[In, Out]):
+    """A strategy with one successor. Subclasses fill in ``accept`` and, where they hold or wait, the other hooks.
+
+    An ``InvalidMessage`` out of ``submit`` is always about the message submitted, which has been taken; one about an
+    earlier message waits for the next ``poll`` or for the end of ``join``, which may have to be called again.
+    """
+
+    def __init__(self, next_step: ProcessingStrategy[Out], *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.next_step: ProcessingStrategy[Out] = next_step
+        self.clock = clock
+        self._outbox: deque[Message[Any]] = deque()
+        self._invalid: deque[InvalidMessage] = deque()
+        self._closed = False
+        self._over = False
+
+    # -- hooks ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def accept(self, message: Message[In | FilteredPayload]) -> None:
+        """Own this message: work on it, hold it, or ``emit`` it. An InvalidMessage raised here is taken care of."""
+
+    def has_room(self) -> bool:
+        """Whether the next message may be accepted, given that everything that could leave has left."""
+        return not self._outbox
+
+    def advance(self) -> None:  # optional
+        """Move what may have become ready: timers that fired, work that finished elsewhere."""
+
+    def is_busy(self) -> bool:
+        """Whether accepted work is still under way, apart from what waits in the outbox."""
+        return False
+
+    def flush(self) -> None:  # optional
+        """Emit what is held back. Called by ``join`` once no work is under way."""
+
+    def abandon(self) -> None:  # optional
+        """Drop what is held, cancel what runs. Called by ``terminate``; must not block, and may be called again."""
+
+    def own_deadline(self) -> float | None:
+        """When ``advance`` is needed at the latest, apart from what downstream needs."""
+        return None
+
+    # -- for subclasses -------------------------------------------------------------------------------------------
+
+    def emit(self, message: Message[Any]) -> None:
+        """Hand a message on, behind everything that was emitted before."""
+        self._outbox.append(message)
+
+    def emit_invalid(self, invalid: InvalidMessage) -> None:
+        """Hand on the offset of an invalid message, once; the caller raises ``invalid`` again."""
+        if invalid.needs_commit:
+            invalid.needs_commit = False
+            self.emit(Message(Value(FILTERED_PAYLOAD, {invalid.partition: invalid.offset + 1})))
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for downstream to take them."""
+        return len(self._outbox)
+
+    # -- the interface --------------------------------------------------------------------------------------------
+
+    def submit(self, message: Message[In | FilteredPayload]) -> None:
+        if self._closed:
+            text = f"{self} takes no more messages: it was closed, joined or terminated, or it failed"
+            raise RuntimeError(text)
+        self._later(self._turn)
+        if not self.has_room():
+            raise MessageRejected
+        self._own(message)
+        try:
+            self._hand_on()
+        except InvalidMessage as invalid:
+            if is_about(invalid, message):
+                raise
+            self._invalid.append(invalid)
+
+    def poll(self) -> None:
+        self._downstream(self.next_step.poll)
+        self._turn()
+        if self._invalid:
+            raise self._invalid.popleft()
+
+    def close(self) -> None:
+        self._closed = True
+
+    def join(self, timeout: float | None = None) -> None:
+        deadline = Deadline.after(self.clock, timeout)
+        self._closed = True
+        try:
+            self._finish(deadline)
+        finally:  # what is downstream came before whatever failed here
+            self.next_step.close()
+            self._later(lambda: self._downstream(lambda: self.next_step.join(deadline.remaining())))
+        if self._invalid:
+            raise self._invalid.popleft()
+
+    def terminate(self) -> None:
+        self._invalid.clear()
+        self._give_up()
+        self.abandon()
+        self.next_step.terminate()
+
+    def next_deadline(self) -> float | None:
+        own, after = None if self._over else self.own_deadline(), self.next_step.next_deadline()
+        return min((at for at in (own, after) if at is not None), default=None)
+
+    # -- how it is done -------------------------------------------------------------------------------------------
+
+    def _own(self, message: Message[In | FilteredPayload]) -> None:
+        try:
+            self._take(message)
+        except (MessageRejected, InvalidMessage):
+            raise
+        except BaseException:
+            self._closed = True  # what is held came before this message and may still finish; nothing may follow it
+            raise
+
+    def _take(self, message: Message[In | FilteredPayload]) -> None:
+        try:
+            self.accept(message)
+        except InvalidMessage as invalid:
+            passed = pass_over(message, invalid)
+            if passed is not None:
+                self.accept(passed)
+            self._later(self._hand_on)
+            raise
+
+    def _turn(self) -> None:
+        if self._over:
+            return
+        self._hand_on()
+        try:
+            self.advance()
+        except InvalidMessage:
+            raise
+        except BaseException:
+            self._closed = True  # as in _own: what was emitted came before
+            raise
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        outbox = self._outbox
+        while outbox:
+            try:
+                self.next_step.submit(outbox[0])
+            except MessageRejected:
+                return
+            except InvalidMessage as invalid:
+                self._take_back(invalid)
+                raise
+            except BaseException:
+                self._give_up()
+                raise
+            outbox.popleft()
+
+    def _take_back(self, invalid: InvalidMessage) -> None:
+        """Downstream took the first message of the outbox only if what it raised is about that one."""
+        if is_about(invalid, self._outbox[0]):
+            message = self._outbox.popleft()
+            passed = pass_over(message, invalid)
+            if passed is not None:
+                self._outbox.appendleft(passed)
+
+    def _downstream(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except InvalidMessage:
+            raise
+        except MessageRejected as rejected:
+            self._give_up()
+            text = f"{self.next_step} raised MessageRejected from poll or join; only submit may, and must keep the message"
+            raise RuntimeError(text) from rejected
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _later(self, call: Callable[[], None]) -> None:
+        """Keep an InvalidMessage for a moment at which the caller cannot take it for one about another message."""
+        try:
+            call()
+        except InvalidMessage as invalid:
+            self._invalid.append(invalid)
+
+    def _give_up(self) -> None:
+        """Nothing leaves any more, neither what waits nor what is held."""
+        self._closed = self._over = True
+        self._outbox.clear()
+
+    def _finish(self, deadline: Deadline) -> None:
+        flushed = False
+        while not self._over:
+            self._later(self._turn)
+            if self._is_unfinished():
+                self._later(lambda: self._downstream(self.next_step.poll))
+                self._later(self._turn)
+            if not self._is_unfinished():
+                self._over = flushed
+                if not flushed:
+                    self.flush()
+                flushed = True
+            elif deadline.expired:
+                logger.warning("%s: the time for draining is up; what is unfinished will be read again", self)
+                self._give_up()
+            else:
+                deadline.pause(DRAIN_PAUSE)
+
+    def _is_unfinished(self) -> bool:
+        return bool(self._outbox) or self.is_busy()
+
+    def __str__(self) -> str:
+        return type(self).__name__

@@ -1,0 +1,221 @@
+"""The simulated broker: the embedded one, with commits that are late or lost, reads that fail, and members that vanish."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, Protocol
+
+from flowdsl.brokers.local.consumer import LocalConsumer
+from flowdsl.brokers.protocols import Delivery, Listener, Outgoing, Topics
+from flowdsl.chunks import Records
+from flowdsl.clock import Clock
+from flowdsl.errors import BrokerError, DeliveryFailed
+from flowdsl.testing.simulation.faults import Dice
+from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
+
+MOST_AT_ONCE = 12
+"""Records of one read, so that reads end in the middle of things."""
+
+Tell = Callable[[str], None]
+Answered = Callable[[BrokerError | None], None]
+
+class CommitWatch(Protocol):
+    """Who looks at commits."""
+
+    def committing(self, consumer: SimulatedConsumer, offsets: Mapping[Partition, int]) -> None:
+        """A commit leaves a member: from this moment it may take effect."""
+        ...
+
+
+class SimulatedConsumer:
+    """A member of the group. ``wake``: when it has something to do again."""
+
+    def __init__(self, inner: LocalConsumer, dice: Dice, clock: Clock, tell: Tell, watch: CommitWatch) -> None:
+        self._inner, self._dice, self._clock, self._tell, self._watch = inner, dice, clock, tell, watch
+        self.poll_interval = inner.poll_interval
+        self.commits = self.commits_start = True
+        self.wake = clock()
+        self.epochs: dict[Partition, int] = {}
+        self._under_way: deque[tuple[float, dict[Partition, int], BrokerError | None, Answered]] = deque()
+        self._answers: deque[tuple[Answered, BrokerError | None]] = deque()
+        self._gone = False
+
+    def subscribe(self, topics: Topics, listener: Listener) -> None:
+        self._inner.subscribe(topics, _Watched(listener, self, self._tell))
+
+    def read(self, limit: int, timeout: float) -> Records:
+        self._answer()
+        if self._dice.falls(self._dice.weather.read_fails):
+            self._tell("read fails")
+            text = "the simulated broker failed a read"
+            raise BrokerError(text)
+        most = limit if self._dice.calm else min(limit, self._dice.random.randint(1, MOST_AT_ONCE))
+        records = self._inner.read(most, 0.0)
+        self.wake = self._clock() + (0.0 if len(records) else timeout)
+        if len(records):
+            self._tell(f"reads {_spans(records)}")
+        return records
+
+    def poll(self, timeout: float = 0.0) -> BrokerValue[KafkaPayload] | None:
+        return self._inner.poll(timeout)
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        self._inner.pause(partitions)
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        self._inner.resume(partitions)
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        self._tell(f"seeks {named(offsets)}")
+        for partition in offsets:
+            self.begin_epoch(partition)
+        self._inner.seek(offsets)
+
+    @property
+    def member_id(self) -> int | None:
+        """What the group calls this member."""
+        return self._inner.member_id
+
+    def begin_epoch(self, partition: Partition) -> None:
+        """From here on this partition is read anew: what was delivered before may come again."""
+        self.epochs[partition] = self.epochs.get(partition, 0) + 1
+
+    def commit(self, offsets: Mapping[Partition, int], answered: Answered) -> None:
+        wanted = dict(offsets)
+        error = BrokerError("the simulated broker lost a commit") if self._dice.falls(self._dice.weather.commit_lost) else None
+        at = self._clock() + self._dice.delay(self._dice.weather.commit_delay)
+        self._tell(f"commits {named(wanted)}{', which is lost' if error else ''}")
+        self._under_way.append((at, wanted, error, answered))
+        self._watch.committing(self, wanted)
+
+    def settle(self, timeout: float) -> None:
+        """Time passes until what is under way is answered, or the time is up."""
+        latest = self._clock() + timeout
+        for at, *_ in list(self._under_way):
+            if at > self._clock():
+                self._clock.sleep(min(at, latest) - self._clock())
+        self._answer()
+
+    def arrive(self) -> None:
+        """Commits whose time has come take effect, whatever the member that sent them is doing."""
+        now = self._clock()
+        while self._under_way and self._under_way[0][0] <= now:
+            _, offsets, error, answered = self._under_way.popleft()
+            if error is None:
+                self._inner.commit(offsets, _ignore)
+            self._answers.append((answered, error))
+
+    def _answer(self) -> None:
+        self.arrive()
+        while self._answers:
+            answered, error = self._answers.popleft()
+            answered(error)
+
+    def ends(self) -> Mapping[Partition, int]:
+        return self._inner.ends()
+
+    def offsets_at(self, when: datetime) -> Mapping[Partition, int]:
+        return self._inner.offsets_at(when)
+
+    @property
+    def exhausted(self) -> bool:
+        return False
+
+    def close(self, timeout: float) -> None:
+        if not self._gone:
+            self._gone = True
+            self._inner.close(timeout)
+
+    def vanish(self) -> None:
+        """The process died: the group finds out when it is not heard of any more. A commit on the wire arrives or not."""
+        self._gone = True
+        for _, offsets, error, _ in self._under_way:
+            if error is None and self._dice.random.random() < 0.5:
+                self._inner.commit(offsets, _ignore)
+        self._under_way.clear()
+
+    def bury(self) -> None:
+        """The group found out."""
+        self._inner.close(0.0)
+
+
+def _ignore(_: BrokerError | None) -> None:
+    pass
+
+
+class _Watched:
+    """The listener of a member, with a look at what it is told."""
+
+    def __init__(self, listener: Listener, consumer: SimulatedConsumer, tell: Tell) -> None:
+        self._listener, self._consumer, self._tell = listener, consumer, tell
+
+    def assigned(self, partitions: Mapping[Partition, int]) -> None:
+        self._tell(f"is assigned {named(partitions)}")
+        for partition in partitions:
+            self._consumer.begin_epoch(partition)
+        self._listener.assigned(partitions)
+
+    def revoked(self, partitions: Collection[Partition]) -> None:
+        self._tell(f"is to give up {', '.join(map(str, sorted(partitions)))}")
+        self._listener.revoked(partitions)
+
+    def lost(self, partitions: Collection[Partition]) -> None:
+        self._tell(f"lost {', '.join(map(str, sorted(partitions)))}")
+        self._listener.lost(partitions)
+
+
+class SimulatedProducer:
+    """Records reach their topic after a while, in order, and are reported a while later."""
+
+    def __init__(self, dice: Dice, clock: Clock, arrived: Callable[[Outgoing], None], *, fails: bool) -> None:
+        self._dice, self._clock, self._arrived, self._fails = dice, clock, arrived, fails
+        self._queue: deque[tuple[float, Outgoing, Delivery, int]] = deque()
+
+    def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
+        taken = len(records)
+        if taken and self._dice.falls(self._dice.weather.produce_partial):
+            taken = self._dice.random.randint(0, taken)
+        for index in range(taken):
+            at = self._clock() + self._dice.delay(self._dice.weather.produce_delay)
+            latest = max(at, self._queue[-1][0]) if self._queue else at
+            self._queue.append((latest, records[index], delivery, first + index))
+        delivery.waiting += taken
+        return taken
+
+    def poll(self, timeout: float = 0.0) -> None:  # noqa: ARG002  # time passes elsewhere
+        while self._queue and self._queue[0][0] <= self._clock():
+            _, outgoing, delivery, index = self._queue.popleft()
+            if self._fails and self._dice.falls(self._dice.weather.sink_fails):
+                delivery.report(index, DeliveryFailed("the simulated broker refused a record"))
+                continue
+            self._arrived(outgoing)
+            delivery.report(index, None)
+
+    def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[Any]:
+        """For strategies written by hand; arrives at once."""
+        topic = destination.topic.name if isinstance(destination, Partition) else destination.name
+        self._arrived(Outgoing(topic, None, payload.key, payload.value, tuple(payload.headers), None))
+        future: Future[Any] = Future()
+        future.set_result(None)
+        return future
+
+    def purge(self) -> None:
+        self._queue.clear()
+
+    def close(self, timeout: float) -> None:  # noqa: ARG002  # nothing to wait for
+        self._queue.clear()
+
+
+def named(offsets: Mapping[Partition, int]) -> str:
+    return ", ".join(f"{partition} at {offset}" for partition, offset in sorted(offsets.items())) or "nothing"
+
+
+def _spans(records: Records) -> str:
+    places: dict[Partition, list[int]] = {}
+    for index in range(len(records)):
+        partition, offset = records.place(index)
+        places.setdefault(partition, []).append(offset)
+    return ", ".join(f"{partition} {offsets[0]}..{offsets[-1]}" for partition, offsets in sorted(places.items()))

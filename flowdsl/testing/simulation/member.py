@@ -1,0 +1,168 @@
+"""One process of the simulated world: a loop over a consumer, and the sinks of its flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowdsl.brokers.protocols import Client, Outgoing, Settings
+from flowdsl.compiler import new_run, prepare
+from flowdsl.errors import BrokerError, StepFailed, StopTimeout
+from flowdsl.plan.nodes import Plan
+from flowdsl.processing.loop import Loop
+from flowdsl.stages.switch import Switch
+from flowdsl.strategies.interface import ProcessingStrategy
+from flowdsl.testing.simulation.broker import SimulatedConsumer, SimulatedProducer
+from flowdsl.testing.simulation.faults import Dice, FaultyStage, SimulatedFault, Slowness
+from flowdsl.testing.virtual import VirtualClock
+from flowdsl.types import CommitPolicy
+
+Got = Callable[[str, Any, "Member"], None]
+
+
+class RecordingSink:
+    """Stands in for a sink that is an object: what is written is safe once it is flushed."""
+
+    def __init__(self, name: str, member: Member, *, flushes: bool) -> None:
+        self._name, self._member = name, member
+        self._written: list[Any] = []
+        if flushes:
+            self.flush = self._flush
+
+    def write(self, values: Sequence[Any]) -> None:
+        self._member.risk()
+        self._written += values
+        if not hasattr(self, "flush"):
+            self._flush()
+
+    def _flush(self) -> None:
+        self._member.risk()
+        written, self._written = self._written, []
+        for value in written:
+            self._member.got(self._name, value)
+
+
+class Member:
+    """Runs turn by turn. ``wake``: when it wants its next turn."""
+
+    def __init__(
+        self,
+        number: int,
+        plan: Plan,
+        topics: Any,
+        consumer: SimulatedConsumer,
+        dice: Dice,
+        clock: VirtualClock,
+        got: Got,
+        *,
+        may_fail: frozenset[str],
+    ) -> None:
+        self.number, self.consumer, self._dice, self._clock, self._got = number, consumer, dice, clock, got
+        self._may_fail = may_fail
+        self._slowness = Slowness(dice, clock)
+        self.is_alive = True
+        self.error: BaseException | None = None
+        self._producers: list[SimulatedProducer] = []
+        run = new_run(
+            clock,
+            self._finish,
+            producer=self._producer,
+            sink_function=self._sink,
+            instrument=self._faulty,
+            flush_every=0.2,
+        )
+        self._switch: Switch = run.switch
+        weather = dice.weather
+        self.loop = Loop(
+            consumer,
+            topics,
+            prepare(plan, run),
+            clock=clock,
+            switch=run.switch,
+            policy=CommitPolicy(weather.commit_seconds, weather.commit_messages),
+            join_timeout=weather.join_timeout,
+            stop_timeout=weather.stop_timeout,
+        )
+        self.is_finished = False
+
+    @property
+    def wake(self) -> float:
+        return self.consumer.wake
+
+    def begin(self) -> None:
+        self.loop.begin()
+
+    def turn(self) -> None:
+        """One turn of the loop, or its end."""
+        try:
+            self.loop.turn()
+            if self.loop.is_over:
+                self._end(None)
+        except Exception as error:  # noqa: BLE001  # judged by kind in _end
+            self._end(error)
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self._switch.stop()
+        self._end(None)
+
+    def vanish(self) -> None:
+        """SIGKILL."""
+        self.is_alive = False
+        self.consumer.vanish()
+
+    def risk(self) -> None:
+        """A sink is at work: it may be slow, or fail."""
+        self._slowness.pass_time()
+        if self._dice.falls(self._dice.weather.sink_fails):
+            text = "a sink was made to fail"
+            raise SimulatedFault(text)
+
+    def got(self, name: str, value: Any) -> None:
+        self._got(name, value, self)
+
+    def _end(self, error: Exception | None) -> None:
+        self.is_alive = False
+        try:
+            self.loop.end(error)
+        except Exception as raised:  # noqa: BLE001  # judged below
+            self.error = raised
+
+    @property
+    def unexpected(self) -> BaseException | None:
+        """What it died of, if nobody made it."""
+        error = self.error
+        if error is None or isinstance(error, SimulatedFault | BrokerError | StopTimeout):
+            return None
+        if isinstance(error, StepFailed) and isinstance(error.__cause__, SimulatedFault | BrokerError):
+            return None
+        return error
+
+    # -- hooks of the run -----------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        self.is_finished = True
+        self.loop.finish()
+
+    def _faulty(self, stage: ProcessingStrategy[Any], names: tuple[str, ...]) -> ProcessingStrategy[Any]:
+        return FaultyStage(stage, self._dice, fails=bool(names))
+
+    def _sink(self, name: str, target: Any) -> Any:
+        if hasattr(target, "write"):
+            return RecordingSink(name, self, flushes=hasattr(target, "flush"))
+        risky = name in self._may_fail
+
+        def record(value: Any) -> None:
+            if risky:
+                self.risk()
+            self.got(name, value)
+
+        return record
+
+    def _producer(self, client: Client, settings: Settings) -> SimulatedProducer:  # noqa: ARG002  # one broker stands for all
+        def arrived(outgoing: Outgoing) -> None:
+            self.got(outgoing.topic, outgoing.value)
+
+        producer = SimulatedProducer(self._dice, self._clock, arrived, fails=bool(self._may_fail))
+        self._producers.append(producer)
+        return producer

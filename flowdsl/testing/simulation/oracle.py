@@ -1,0 +1,170 @@
+"""The oracle: what each record must bring about, and whether the sinks had it when its offset was committed.
+
+It stands outside the flow: it knows the records, the broker's logs, and what reached the sinks, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+
+from flowdsl.errors import shown
+from flowdsl.types import Partition
+
+Trace = Callable[[Any], Any]
+Atom = tuple[str, Hashable]
+"""The sink, and what it got, as far as it names records."""
+
+ALL_CHECKS = frozenset({"lost", "ahead", "backward", "foreign", "order", "bounded", "converges"})
+"""``lost``: at the end the sinks have everything. ``ahead``: when an offset is committed they have all below it.
+``backward``: within an assignment a commit never goes back. ``foreign``: only owners commit. ``order``: per partition, up to replays. ``bounded``: what is in flight.
+``converges``: once nothing goes wrong any more, all is committed."""
+
+
+class Violation(Exception):  # noqa: N818  # never leaves the simulation
+    """A promise was broken."""
+
+    def __init__(self, check: str, text: str) -> None:
+        super().__init__(text)
+        self.check = check
+
+
+def atoms_of(output: Any, trace: Trace | None) -> list[Any]:
+    """What an output is made of: lists flattened, or the records that ``trace`` names."""
+    if trace is not None:
+        named = trace(output)
+        return [*named] if isinstance(named, Iterable) and not isinstance(named, str | bytes | dict) else [named]
+    if isinstance(output, list | tuple):
+        return [atom for each in output for atom in atoms_of(each, None)]
+    return [output]
+
+
+def frozen_atom(value: Any) -> Hashable:
+    """Something that can be counted."""
+    try:
+        hash(value)
+    except TypeError:
+        return f"{type(value).__name__} {value!r}"
+    return value
+
+
+@frozen
+class Expectations:
+    """What the flow makes of each record, learned from runs without faults. ``atoms``: one Counter for each record."""
+
+    atoms: Sequence[Counter[Atom]]
+
+    def index_of(self) -> dict[Atom, int]:
+        """The one record that an atom comes from; atoms of several records are left out."""
+        found: dict[Atom, int] = {}
+        several: set[Atom] = set()
+        for index, atoms in enumerate(self.atoms):
+            for atom in atoms:
+                if atom in found:
+                    several.add(atom)
+                found[atom] = index
+        return {atom: index for atom, index in found.items() if atom not in several}
+
+
+@define
+class Ledger:
+    """One partition as the oracle sees it: offsets and records in order, and how far they were proved to be done."""
+
+    offsets: list[int] = field(factory=list[int])
+    records: list[int] = field(factory=list[int])
+    proved: int = 0
+
+
+class Oracle:
+    """Watches one run."""
+
+    def __init__(self, expected: Expectations, trace: Trace | None, checks: frozenset[str], *, ordered: bool) -> None:
+        self._expected, self._trace, self._checks = expected, trace, checks
+        self._ordered = ordered and "order" in checks
+        self._index = expected.index_of() if self._ordered else {}
+        self._position: dict[int, tuple[Partition, int]] = {}
+        self.logs: dict[Partition, Ledger] = {}
+        self.delivered: Counter[Atom] = Counter()
+        self._needed: Counter[Atom] = Counter()
+        self._last: dict[tuple[int, int, Partition, str], int] = {}
+        self._committed: dict[Hashable, int] = {}
+        self.replays = 0
+        self._violation: Violation | None = None
+
+    def raise_violation(self) -> None:
+        """Raise the first promise that was broken so far, if there is one.
+
+        It is found out deep inside the flow, which would take an exception for a failure of its own.
+        """
+        if self._violation is not None:
+            raise self._violation
+
+    def _broken(self, check: str, text: str) -> None:
+        if self._violation is None and check in self._checks:
+            self._violation = Violation(check, text)
+
+    def wrote(self, partition: Partition, offset: int, record: int) -> None:
+        """The log has this record there."""
+        log = self.logs.setdefault(partition, Ledger())
+        self._position[record] = partition, len(log.offsets)
+        log.offsets.append(offset)
+        log.records.append(record)
+
+    def got(self, sink: str, output: Any, member: int, epochs: Mapping[Partition, int]) -> None:
+        """A sink has this output now."""
+        for value in atoms_of(output, self._trace):
+            atom = (sink, frozen_atom(value))
+            self.delivered[atom] += 1
+            if self._ordered and atom in self._index:
+                self._check_order(sink, self._index[atom], member, epochs)
+
+    def _check_order(self, sink: str, record: int, member: int, epochs: Mapping[Partition, int]) -> None:
+        partition, position = self._position[record]
+        key = member, epochs.get(partition, 0), partition, sink
+        last = self._last.get(key, -1)
+        if position < last:
+            text = f"{sink} got the record at {self._told(partition, position)} after the one at {self._told(partition, last)}"
+            self._broken("order", text)
+        self._last[key] = position
+
+    def committing(
+        self, life: Callable[[Partition], Hashable], offsets: Mapping[Partition, int], owned: Collection[Partition]
+    ) -> None:
+        """A commit leaves a member. ``life``: of which assignment; ``owned``: which partitions are its own just now."""
+        for partition, offset in sorted(offsets.items()):
+            key = life(partition)
+            last = self._committed.get(key, 0)
+            if offset < last:
+                self._broken("backward", f"{partition} is to be committed at {offset} after {last}")
+            self._committed[key] = offset
+            if partition not in owned:
+                self._broken("foreign", f"{partition} is to be committed at {offset} by a member that it is not assigned to")
+            self._prove(partition, self.logs[partition], offset)
+
+    def _prove(self, partition: Partition, log: Ledger, offset: int) -> None:
+        while log.proved < len(log.offsets) and log.offsets[log.proved] < offset:
+            atoms = self._expected.atoms[log.records[log.proved]]
+            for atom, count in atoms.items():
+                self._needed[atom] += count
+                if self.delivered[atom] < self._needed[atom]:
+                    where = self._told(partition, log.proved)
+                    text = f"{partition} is committed at {offset}, but {atom[0]} never got {shown(atom[1])} of the record at {where}"
+                    self._broken("ahead", text)
+                    return
+            log.proved += 1
+
+    def at_end(self) -> None:
+        """All is over: nothing may be missing."""
+        wanted: Counter[Atom] = Counter()
+        for atoms in self._expected.atoms:
+            wanted.update(atoms)
+        for atom, count in wanted.items():
+            if self.delivered[atom] < count:
+                self._broken("lost", f"{atom[0]} never got {shown(atom[1])}")
+        self.replays = sum(self.delivered.values()) - sum(wanted.values())
+
+    def _told(self, partition: Partition, position: int) -> str:
+        return f"{partition} offset {self.logs[partition].offsets[position]}"

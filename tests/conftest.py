@@ -1,0 +1,34 @@
+"""What holds for every test: a thread that outlives its test fails it, and hypothesis sets no time limits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+GRACE = 2.0
+"""Seconds that a thread which was told to end may still take."""
+
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
+
+
+def leaked(before: set[threading.Thread], grace: float = GRACE) -> list[str]:
+    """The names of threads that were not there before and do not end within the grace, daemons included."""
+    until = monotonic() + grace
+    late = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in late:
+        thread.join(max(0.0, until - monotonic()))
+    return [f"{thread.name}{' (daemon)' if thread.daemon else ''}" for thread in late if thread.is_alive()]
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    left = leaked(before)
+    if left:
+        pytest.fail(f"threads that outlived the test: {', '.join(left)}. Stop or close what started them.")
