@@ -11,12 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate, chain, compress, repeat
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from flowdsl.types import BaseValue, Partition, Record
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class Records(BaseValue[list[Any]]):
@@ -192,7 +191,7 @@ def expanded(whole: Origins, counts: Sequence[int], length: int) -> Origins:
     return Part(whole, chain.from_iterable(map(repeat, range(len(counts)), counts)), length)
 
 
-class Chunk(BaseValue[list[T_co]]):
+class Chunk(BaseValue[list[T]]):
     """Values that travel together. ``mark``: all records below it are done once these and all before them are.
 
     May be empty and still carry a mark.
@@ -207,7 +206,7 @@ class Chunk(BaseValue[list[T_co]]):
         return len(self.values)
 
     @property
-    def payload(self) -> list[T_co]:
+    def payload(self) -> list[T]:
         return self.values
 
     @property
@@ -225,13 +224,13 @@ class Chunk(BaseValue[list[T_co]]):
         records = self.origins.records(len(self) - 1) if len(self) else []
         return records[-1].timestamp if records else None
 
-    def head(self, stop: int) -> Chunk[T_co]:
+    def head(self, stop: int) -> Chunk[T]:
         """The first ``stop`` values, and what they complete: everything before the next value."""
         if stop >= len(self):
             return self
         return Chunk(self.values[:stop], min(self.origins.low(stop), self.mark), self.origins.part(0, stop))
 
-    def tail(self, start: int) -> Chunk[T_co]:
+    def tail(self, start: int) -> Chunk[T]:
         """The values from ``start`` on, which complete what the whole completes."""
         if start == 0:
             return self

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from attrs import frozen
 
 from flowdsl.types import BrokerValue, Partition
-
-if TYPE_CHECKING:
-    from flowdsl.types import Message
 
 SHOWN = 200
 """Values in messages are shortened to so many characters."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from flowdsl.compiler.fusing import Group, Lowered, segments
 from flowdsl.operators.source import MergedSource, leaves
 from flowdsl.plan.functions import defined_at, full_name
 from flowdsl.plan.names import NamedPlan, Step
-from flowdsl.plan.nodes import Node
+from flowdsl.plan.nodes import BranchInput, Node
 from flowdsl.plan.policy import STOP, DeadLetter, ErrorPolicy, Skip
 from flowdsl.stages.branches import Junction, Splitter
 from flowdsl.stages.context import Run, Site, StepContext
@@ -54,6 +53,8 @@ class Builder:
         steps = [Lowered(step.name, self._lower(step)) for step in plan.steps]
         if isinstance(plan.source, MergedSource):
             return self._merged(plan, plan.source, self._fused(steps, downstream), first)
+        if isinstance(plan.source, BranchInput):  # no step of its own: it is not counted
+            return self._fused(steps, downstream)
         source = plan.source.lower(self._context(plan.name, plan.source, self._default, None, ()))
         return self._fused([Lowered(plan.name, source), *steps], downstream)
 
@@ -73,7 +74,9 @@ class Builder:
         letters: NamedPlan | None,
         branches: Sequence[NamedPlan],
     ) -> Build:
-        count = self._run.count(name, drops=node.drops, ends=node.closes)
+        # What branches deliver is counted in them, and a dead letter failed: it was not delivered.
+        delivers = node.closes and not branches and not isinstance(self.ledger, Letters)
+        count = self._run.count(name, drops=node.drops, ends=delivers)
         step = StepContext(site_of(name, node), self._run, self.ledger, count, len(self._partitions) == 1)
         handler = self._handler(policy, letters, step)
 
@@ -104,7 +107,7 @@ class Builder:
         # Built with the policy "stop": a dead letter that fails must not become a dead letter.
         inner = Builder(plan, self._run, self._commit, self._partitions, STOP, None)
         inner.ledger = Letters(self.ledger)
-        pipeline = inner._pipeline(plan, Completion(inner.ledger))  # noqa: SLF001  # our own kind
+        pipeline = inner._pipeline(plan, Completion(inner.ledger))
         self._beside.append(pipeline)
         return pipeline
 

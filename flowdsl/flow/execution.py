@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -44,7 +45,8 @@ class Execution:
 
     def __init__(self, plan: Plan, options: Options, clock: Clock = SYSTEM_CLOCK) -> None:
         self.options, self._clock = options, clock
-        self.name = named(plan).name
+        self._plan = named(plan)
+        self.name = self._plan.name
         self._context = new_run(clock, self._finish, flush_every=flush_seconds(options.commit))
         factory = prepare(plan, self._context, options.on_error)
         self._factory = factory
@@ -114,8 +116,23 @@ class Execution:
             in_flight=self._factory.ledger.in_flight if self._ended is None else 0,
             committed=dict(self._loop.gate.committed),
             elapsed=(self._clock() if self._ended is None else self._ended) - self._began,
-            steps=tuple(StepStats(count.name, count.received, count.emitted) for count in counts),
+            steps=tuple(self._steps()),
         )
+
+    def _steps(self) -> Iterator[StepStats]:
+        """In the order of the plan; last, what the dead letters of the run passed."""
+        counts = dict(self._context.counts)
+        sources = [each.name for each in self._plan.all_sources()]
+        taken = self._loop.feeder.taken
+        for name in [*self._plan.all_names(), *counts]:
+            count = counts.pop(name, None)
+            if count is None:
+                continue
+            is_silent = not (count.received or count.failed)  # a source that changes nothing does not count
+            if name in sources and is_silent and len(sources) == 1:
+                yield StepStats(name, taken, taken)
+            elif name not in sources or not is_silent:
+                yield StepStats(name, count.received, count.emitted)
 
     _was_ready = False
 
@@ -161,8 +178,10 @@ def _topics_of(sources: list[BrokerSource]) -> Topics:
 
 def as_until(until: object) -> Until:
     """What ``until=`` may be. Raises ValueError naming it otherwise."""
-    if until is None or until == "end":
-        return until  # type: ignore[return-value]  # just compared
+    if until is None:
+        return None
+    if until == "end":
+        return "end"
     if isinstance(until, datetime):
         if until.tzinfo is None:
             msg = f"until must be an aware datetime, such as datetime.now(UTC), but {until!r} has no time zone"

@@ -17,6 +17,7 @@ from flowdsl.errors import FlowNotClosedError, Problem
 from flowdsl.flow import running
 from flowdsl.flow.commits import every
 from flowdsl.flow.handle import RunHandle
+from flowdsl.flow.previewing import Preview, preview
 from flowdsl.plan.fragment import applied
 from flowdsl.plan.hints import Z1, Z2, Z3, Z4, Z5, Z6, Out, T, T_co
 from flowdsl.plan.names import base_name

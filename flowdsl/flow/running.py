@@ -59,7 +59,7 @@ def _options(
     stop_timeout: Duration,
     progress: bool,
 ) -> Options:
-    if not isinstance(commit, CommitPolicy):
+    if not isinstance(commit, CommitPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
         msg = f"commit must be every(...), immediately or never, not {shown(commit)}"
         raise TypeError(msg)
     return Options(

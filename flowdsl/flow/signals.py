@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from flowdsl.flow.execution import Execution
 
@@ -15,14 +14,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def ending_on_signals(execution: Execution) -> Iterator[None]:
+def ending_on_signals(execution: Execution) -> Generator[None]:
     """Install the handlers, and put back what was there. Does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     seen: list[int] = []
 
-    def handle(number: int, frame: FrameType | None) -> Any:
+    def handle(number: int, _: FrameType | None) -> None:
         seen.append(number)
         if len(seen) == 1:
             execution.stop()

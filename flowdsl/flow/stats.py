@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from flowdsl.display.table import Cell, Table
 from flowdsl.types import Partition
 
 
@@ -16,9 +17,12 @@ class StepStats:
     emitted: int
 
 
-@frozen
+@frozen(repr=False)
 class Stats:
-    """A run so far. ``delivered`` counts values as the sinks got them: a list is one value; ``elapsed`` in seconds."""
+    """A run so far. ``delivered`` counts values as the sinks got them: a list is one value; ``elapsed`` in seconds.
+
+    Prints itself as a small table, in a terminal and in a notebook.
+    """
 
     read: int
     delivered: int
@@ -28,3 +32,24 @@ class Stats:
     committed: dict[Partition, int]
     elapsed: float
     steps: tuple[StepStats, ...]
+
+    def __repr__(self) -> str:
+        return self._table().text()
+
+    def _repr_html_(self) -> str:
+        return self._table().html()
+
+    def _table(self) -> Table:
+        rate = f", {self.read / self.elapsed:,.0f}/s" if self.elapsed > 0 else ""
+        title = f"{self.read:,} record{'' if self.read == 1 else 's'} read in {self.elapsed:,.2f} s{rate}"
+        counted = (
+            f"delivered {self.delivered:,}, filtered {self.filtered:,}, "
+            f"failed {self.failed:,}, in flight {self.in_flight:,}"
+        )
+        offsets = ", ".join(f"{partition} {offset:,}" for partition, offset in sorted(self.committed.items()))
+        rows = tuple(
+            (Cell(step.name, "label"), Cell(f"{step.received:,}", "number"), Cell(f"{step.emitted:,}", "number"))
+            for step in self.steps
+        )
+        notes = (counted, f"committed {offsets or 'nothing'}")
+        return Table(title, ("step", "received", "emitted"), rows, notes)

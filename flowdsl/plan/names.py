@@ -12,7 +12,7 @@ from attrs import frozen
 
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.functions import short_name
-from flowdsl.plan.nodes import Node, Operator, Plan, Source
+from flowdsl.plan.nodes import BranchInput, Node, Operator, Plan, Source
 from flowdsl.plan.policy import DeadLetter
 
 
@@ -44,6 +44,17 @@ class NamedPlan:
             yield step
             for inner in (*step.branches, *filter(None, [step.dead_letters])):
                 yield from inner.all_steps()
+
+    def all_names(self) -> Iterator[str]:
+        """The names of everything that values pass, in reading order."""
+        for plan in self.merged:
+            yield from plan.all_names()
+        if not self.merged and not isinstance(self.source, BranchInput):
+            yield self.name
+        for step in self.steps:
+            yield step.name
+            for inner in (*step.branches, *filter(None, [step.dead_letters])):
+                yield from inner.all_names()
 
     def all_sources(self) -> Iterator[NamedPlan]:
         """Every plan that reads something itself, in reading order."""

@@ -107,10 +107,11 @@ class Feeder:
             self.pace.worked(taken, self._clock() - before)
         return True
 
-    def pause(self) -> None:
+    def pause(self, reason: str) -> None:
         """Read nothing new from now on, so that the consumer can be read for its group's sake alone."""
         if not self._paused and self._assigned:
-            logger.info("the pipeline has been busy for %s s: paused %s partitions", PAUSE_AFTER, len(self._assigned))
+            text = "paused %s partitions: no record was taken for %s s; %s"
+            logger.info(text, len(self._assigned), PAUSE_AFTER, reason)
             self._consumer.pause(self._assigned)
         self._paused = True
 

@@ -150,7 +150,7 @@ class Loop:
         if self.feeder.is_empty:
             self.feeder.resume()
         else:
-            self.feeder.pause()
+            self.feeder.pause(self._told_holder())
         self.bounds.begin(self.consumer)
         limit = self.bounds.limit(self.feeder.pace.read)
         self.gate.last_read = self.clock()  # before the read: the broker's patience does not begin with its return
@@ -162,6 +162,11 @@ class Loop:
             if self._invalid is not None:
                 self._invalid.read(records)
             self.feeder.give(records)
+
+    def _told_holder(self) -> str:
+        pipeline = self.pipelines.current
+        holder = None if pipeline is None else pipeline.held_by()
+        return "the function in hand is slow" if holder is None else f"they wait for the step {holder!r}"
 
     def _tell_ready(self) -> None:
         if self._on_ready is not None and self.membership.was_assigned:

@@ -44,7 +44,7 @@ class Pipelines:
             pipeline.close()
             error = self._join(pipeline, deadline)
             if error is not None:
-                error = error if self._join(pipeline, deadline) is None else error
+                self._join(pipeline, deadline)
         except BaseException as unexpected:  # noqa: BLE001  # raised by the loop, once the pipeline is gone
             error = error or unexpected
         finally:

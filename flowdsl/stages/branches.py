@@ -103,6 +103,9 @@ class Splitter(ProcessingStrategy[Any]):
         moments = [branch.next_deadline() for branch in self._branches]
         return min((moment for moment in moments if moment is not None), default=None)
 
+    def held_by(self) -> str | None:
+        return next(filter(None, (branch.held_by() for branch in self._branches)), None)
+
     def _drop(self) -> None:
         for waiting in self._waiting:
             waiting.clear()
@@ -148,7 +151,8 @@ class BranchEnd(ProcessingStrategy[Any]):
     def submit(self, message: Message[Any]) -> None:
         chunk: Any = message.value
         junction = self._junction
-        junction.downstream.submit(Message(Chunk(chunk.values, junction.passed(self._index, chunk.mark), chunk.origins)))
+        onward: Chunk[Any] = Chunk(chunk.values, junction.passed(self._index, chunk.mark), chunk.origins)
+        junction.downstream.submit(Message(onward))
         junction.marks[self._index] = max(chunk.mark, junction.marks[self._index])
 
     def poll(self) -> None:
@@ -173,3 +177,6 @@ class BranchEnd(ProcessingStrategy[Any]):
 
     def next_deadline(self) -> float | None:
         return self._junction.downstream.next_deadline()
+
+    def held_by(self) -> str | None:
+        return self._junction.downstream.held_by()

@@ -94,6 +94,12 @@ class Intake(Step[Any, Any]):
             pipeline.join(None if timeout is None else max(0.0, timeout - (self.clock() - before)))
         self._completion.poll()  # what the pipelines beside finished may complete offsets
 
+    def has_room(self) -> bool:
+        return super().has_room() and not self.ledger.is_stretched
+
+    def held_by(self) -> str | None:
+        return super().held_by() or next(filter(None, (pipeline.held_by() for pipeline in self._beside)), None)
+
     def abandon(self) -> None:
         for pipeline in self._beside:
             pipeline.terminate()

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define
 
-from flowdsl.chunks import NOTHING, Chunk, Picked, Records
+from flowdsl.chunks import NOTHING, Chunk, Picked, Records, progress
 from flowdsl.clock import Clock
 from flowdsl.errors import FlowError, InvalidMessage
 from flowdsl.stages.context import StepContext
@@ -117,13 +117,14 @@ class ForeignEnd(Step[Any, Any]):
         self._told = self._passage.mark
         self._step.count.emitted += 1
         origins = Picked([members]) if members else NOTHING
-        self.emit(Message(Chunk([message.payload], self._told, origins)))
+        onward: Chunk[Any] = Chunk([message.payload], self._told, origins)
+        self.emit(Message(onward))
 
     def catch_up(self) -> None:
         """Hand on progress that no value carries."""
         if self._passage.mark > self._told:
             self._told = self._passage.mark
-            self.emit(Message(Chunk([], self._told, NOTHING)))
+            self.emit(Message(progress(self._told)))
 
     def advance(self) -> None:
         self.catch_up()
@@ -229,7 +230,8 @@ class ForeignStage(Step[Any, Any]):
     def _note(self, invalid: InvalidMessage) -> None:
         passing = self._passage.find(invalid.partition, invalid.offset)
         if passing is None:
-            raise FlowError(f"{invalid}: it is not inside {self._step.name}, so nothing can be done about it") from invalid
+            text = f"{invalid}: it is not inside {self._step.name}, so nothing can be done about it"
+            raise FlowError(text) from invalid
         self._failures.append(Failure(self._step.site, invalid, passing.input, passing.members))
 
     def _failed(self, error: Exception) -> Exception:

@@ -11,6 +11,8 @@ from collections import Counter, deque
 from flowdsl.chunks import Records
 from flowdsl.types import Partition
 
+MOST_APART = 10_000
+"""How far records may run ahead of the oldest one whose offset is held back, while others are done."""
 RETAINED = 50_000
 """Records whose exact place is kept; of older ones that are still under way only where their read ended."""
 
@@ -50,8 +52,7 @@ class Ledger:
 
     def advance(self, mark: int) -> None:
         """All records below ``mark`` are done."""
-        if mark > self._reached:
-            self._reached = mark
+        self._reached = max(self._reached, mark)
         self._pop_done()
 
     def hold(self, number: int) -> None:
@@ -67,12 +68,17 @@ class Ledger:
     @property
     def done(self) -> int:
         """All records below this number are done."""
-        return min(self._reached, min(self._held)) if self._held else self._reached
+        return min(self._reached, *self._held) if self._held else self._reached
 
     @property
     def in_flight(self) -> int:
         """How many records were accepted and are not done."""
         return self.accepted - self.done
+
+    @property
+    def is_stretched(self) -> bool:
+        """Whether no more should be accepted until the offsets that are held back move."""
+        return bool(self._held) and self.in_flight >= MOST_APART
 
     def committable(self) -> dict[Partition, int]:
         """The next offset to read of each partition of which something is done."""

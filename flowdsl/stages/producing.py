@@ -12,6 +12,7 @@ from typing import Any
 from flowdsl.brokers.protocols import Delivery, Outgoing, Producer
 from flowdsl.chunks import Chunk, Part, progress
 from flowdsl.clock import Clock
+from flowdsl.errors import BrokerError
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.ending import delivered
 from flowdsl.stages.failures import Failure, Handler, Verdict
@@ -105,7 +106,7 @@ class ProduceStage(Step[Any, Any]):
 
     def _settle(self, sending: _Sending) -> bool:
         """Ask what to do about records that were refused; False if that has to wait."""
-        failed = sending.delivery.failed
+        failed: dict[int, BrokerError] = sending.delivery.failed
         while failed:
             index = min(failed)
             if sending.failure is None:
@@ -121,7 +122,8 @@ class ProduceStage(Step[Any, Any]):
             sending.failure = None
             del failed[index]
             sending.values = [*sending.values[:index], *sending.values[index + 1 :]]
-            sending.delivery.failed = failed = {at - (at > index): error for at, error in failed.items()}
+            failed = {at - (at > index): error for at, error in failed.items()}
+            sending.delivery.failed = failed
             sending.chunk = _without(sending.chunk, index)
         return True
 

@@ -35,6 +35,11 @@ class Collector(Protocol):
         """All that is left."""
         ...
 
+    @property
+    def held(self) -> int:
+        """How many values wait here."""
+        ...
+
     def deadline(self) -> float | None:
         """When ``advance`` has something to give, on the pipeline's clock."""
         ...
@@ -80,8 +85,8 @@ class Segment(Step[Any, Any]):
     # -- hooks of the base ----------------------------------------------------------------------------------------
 
     def accept(self, message: Message[Any | FilteredPayload]) -> None:
-        chunk = message.value
-        if self._ended or not isinstance(chunk, Chunk):
+        chunk: Any = message.value  # between stages there are chunks only
+        if self._ended:
             return
         self._work.append(_Work(0, chunk))
         self._run()
@@ -96,6 +101,9 @@ class Segment(Step[Any, Any]):
         self._run()
         if self._collector is not None and not self._outbox:
             self._emit_all(self._collector.advance())
+
+    def is_holding(self) -> bool:
+        return self._collector is not None and self._collector.held > 0
 
     def flush(self) -> None:
         if self._collector is not None and not self._ended and not self._switch.failed:
@@ -175,7 +183,7 @@ class Segment(Step[Any, Any]):
         """Call user code for the inputs that have no result yet. Ends early when the run is to end."""
         switch = self._switch
         rest = inputs[len(results) :] if results else inputs
-        iterator = iter(rest)
+        iterator: Any = iter(rest)
         switch.running = iterator  # published before the look at the switch: see Switch.stop
         try:
             if switch.one_by_one and not kernel.takes_all:

@@ -90,6 +90,10 @@ class FlushGate:
         self._values, self._count, self._mark, self._members = [], 0, None, []
         return (progress(mark),)
 
+    @property
+    def held(self) -> int:
+        return self._count
+
     def deadline(self) -> float | None:
         if self._mark is None:
             return None

@@ -24,7 +24,11 @@ class Healthcheck(Step[In, In]):
     """
 
     def __init__(
-        self, healthcheck_file: str | os.PathLike[str], next_step: ProcessingStrategy[In], *, clock: Clock = SYSTEM_CLOCK
+        self,
+        healthcheck_file: str | os.PathLike[str],
+        next_step: ProcessingStrategy[In],
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(next_step, clock=clock)
         self._file = Path(healthcheck_file)

@@ -52,6 +52,10 @@ class ProcessingStrategy(ABC, Generic[T]):
         """The moment, on the pipeline's clock, at which ``poll`` is needed at the latest; None where it does not matter."""
         return None
 
+    def held_by(self) -> str | None:
+        """The step that holds the oldest unfinished work, by name; None where nothing is held, or nobody knows."""
+        return None
+
 
 class ProcessingStrategyFactory(ABC, Generic[T]):
     """Makes a fresh pipeline for every assignment of partitions."""

@@ -59,6 +59,10 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         """Whether accepted work is still under way, apart from what waits in the outbox."""
         return False
 
+    def is_holding(self) -> bool:
+        """Whether something is held back that ``flush`` would emit."""
+        return False
+
     def flush(self) -> None:  # optional
         """Emit what is held back. Called by ``join`` once no work is under way."""
 
@@ -133,6 +137,9 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         own, after = None if self._over else self.own_deadline(), self.next_step.next_deadline()
         return min((at for at in (own, after) if at is not None), default=None)
 
+    def held_by(self) -> str | None:
+        return self.next_step.held_by() or (str(self) if self._outbox or self.is_busy() or self.is_holding() else None)
+
     # -- how it is done -------------------------------------------------------------------------------------------
 
     def _own(self, message: Message[In | FilteredPayload]) -> None:
@@ -197,7 +204,9 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
             raise
         except MessageRejected as rejected:
             self._give_up()
-            text = f"{self.next_step} raised MessageRejected from poll or join; only submit may, and must keep the message"
+            text = (
+                f"{self.next_step} raised MessageRejected from poll or join; only submit may, and must keep the message"
+            )
             raise RuntimeError(text) from rejected
         except BaseException:
             self._give_up()

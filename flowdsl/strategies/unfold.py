@@ -53,7 +53,9 @@ def _completing(values: Sequence[BaseValue[Any]], whole: Mapping[Partition, int]
     reached: dict[Partition, int] = {}
     in_order = True
     for value in values:
-        in_order = in_order and all(reached.get(partition, 0) <= offset for partition, offset in value.committable.items())
+        in_order = in_order and all(
+            reached.get(partition, 0) <= offset for partition, offset in value.committable.items()
+        )
         raise_to(reached, value.committable)
     missing = {partition: offset for partition, offset in whole.items() if reached.get(partition, 0) < offset}
     if in_order and not missing:

@@ -28,7 +28,7 @@ class Addresses:
         """The partition that is meant. Raises ValueError naming what cannot be."""
         if isinstance(given, Partition):
             topic, given = given.topic.name, given.index
-        if not isinstance(given, int) or isinstance(given, bool):
+        if not isinstance(given, int) or isinstance(given, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
             msg = f"partition must be a number or a Partition, not {shown(given)}"
             raise TypeError(msg)
         if given < 0:

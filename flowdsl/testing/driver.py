@@ -16,7 +16,7 @@ from flowdsl.clock import Duration, to_seconds
 from flowdsl.errors import shown
 from flowdsl.flow.flow import ONCE_A_SECOND, ClosedFlow, Flow
 from flowdsl.flow.running import policy_of_run
-from flowdsl.plan.names import named
+from flowdsl.plan.names import named_together
 from flowdsl.plan.policy import DeadLetter, OnError
 from flowdsl.testing.addresses import Addresses
 from flowdsl.testing.feed import Feed
@@ -59,8 +59,8 @@ class Driver:
         self.clock = VirtualClock() if clock is None else clock
         self._plan, self._commit = _closed(flow).plan, commit
         self._on_error = policy_of_run(flow, on_error)
-        letters = named(self._on_error.plan, "dead letters") if isinstance(self._on_error, DeadLetter) else None
-        self._feed, self._watch = Feed(), Watch(named(self._plan), letters)
+        letters = self._on_error.plan if isinstance(self._on_error, DeadLetter) else None
+        self._feed, self._watch = Feed(), Watch(*named_together(self._plan, letters))
         self._addresses = Addresses(self._plan.source)
         self._chosen: set[Partition] | None = None
         self._revoked: set[Partition] = set()
@@ -226,9 +226,9 @@ class Driver:
 
 
 def _closed(flow: Any) -> ClosedFlow[Any]:
-    if isinstance(flow, Flow):
-        flow.run  # pyright: ignore # noqa: B018  # raises, and says which sink to add
     if not isinstance(flow, ClosedFlow):
-        msg = f"flow must be a flow that ends in a sink, not {shown(flow)}"
+        if isinstance(flow, Flow):
+            getattr(flow, "run")  # noqa: B009  # raises, and says which sink to add; type checkers know that it is not there
+        msg = f"flow must be a flow that ends in a sink, not {shown(flow)}"  # pyright: ignore[reportUnknownArgumentType]  # of whatever values
         raise TypeError(msg)
-    return flow  # pyright: ignore[reportUnknownVariableType]  # of whatever values
+    return flow  # pyright: ignore[reportUnknownVariableType]  # as above

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from flowdsl.brokers.protocols import Client, Delivery, Outgoing, Settings
 from flowdsl.compiler import new_run, prepare
@@ -42,7 +41,7 @@ class DrivenClock:
             self._clock.advance(seconds)
 
     @contextmanager
-    def draining(self) -> Iterator[None]:
+    def draining(self) -> Generator[None]:
         self._drains = True
         try:
             yield
@@ -81,6 +80,16 @@ class Acknowledging:
         self._taken.clear()
 
 
+class Producing:
+    """Gives every broker's sink of a run the same producer."""
+
+    def __init__(self) -> None:
+        self._producer = Acknowledging()
+
+    def __call__(self, client: Client, settings: Settings) -> Acknowledging:  # noqa: ARG002  # nothing goes to a broker
+        return self._producer
+
+
 class Life:
     """A run of a flow over a feed."""
 
@@ -88,11 +97,10 @@ class Life:
         self, plan: Plan, feed: Feed, watch: Watch, clock: VirtualClock, commit: CommitPolicy, on_error: ErrorPolicy
     ) -> None:
         self._clock = DrivenClock(clock)
-        producer = Acknowledging()
         run = new_run(
             self._clock,
             self._finish,
-            producer=lambda _client, _settings: producer,
+            producer=Producing(),
             delivered=watch.delivered,
             sink_function=watch.sink,
             instrument=watch.stage,

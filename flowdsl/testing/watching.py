@@ -65,11 +65,10 @@ class Watch:
         self._sinks[name] += values
         self.seen += len(values)
 
-    def _note_letters(self, chunk: Any) -> None:
-        origins = chunk.origins if isinstance(chunk, Chunk) else None
-        for index in range(0 if origins is None else len(chunk)):
-            letters = [] if origins is None else origins.members(index)
-            found = [window.record(at) for window, at, _ in letters if isinstance(window, DeadLetter)]
+    def _note_letters(self, chunk: Chunk[Any]) -> None:
+        for index in range(len(chunk)):
+            members = chunk.origins.members(index)
+            found = [window.record(at) for window, at, _ in members if isinstance(window, DeadLetter)]
             self.dead_letters += found
             self.seen += len(found)
 
@@ -98,7 +97,7 @@ class WatchedStage(ProcessingStrategy[Any]):
         stage: ProcessingStrategy[Any],
         names: tuple[str, ...],
         rejects: Counter[str],
-        taken: Callable[[Any], None] | None,
+        taken: Callable[[Chunk[Any]], None] | None,
     ) -> None:
         self._stage, self._names, self._rejects, self._taken = stage, names, rejects, taken
 
@@ -108,8 +107,9 @@ class WatchedStage(ProcessingStrategy[Any]):
                 self._rejects[name] -= 1
                 raise MessageRejected
         self._stage.submit(message)
-        if self._taken is not None:
-            self._taken(message.value)
+        chunk = message.value
+        if self._taken is not None and isinstance(chunk, Chunk):
+            self._taken(chunk)
 
     def poll(self) -> None:
         self._stage.poll()

@@ -54,7 +54,9 @@ class PrintingFactory(ProcessingStrategyFactory[KafkaPayload]):
     def __init__(self) -> None:
         self.seen: list[bytes | None] = []
 
-    def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> ProcessingStrategy[KafkaPayload]:
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int]
+    ) -> ProcessingStrategy[KafkaPayload]:
         return RunTask(lambda message: self.seen.append(message.payload.value), CommitOffsets(commit))
 
 
@@ -68,7 +70,9 @@ class BatchingFactory(ProcessingStrategyFactory[KafkaPayload]):
     def write(self, message: Message[Sequence[BaseValue[Order]]]) -> None:
         self.written.append([value.payload for value in message.payload])
 
-    def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> ProcessingStrategy[KafkaPayload]:
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int]
+    ) -> ProcessingStrategy[KafkaPayload]:
         write = RunTask(self.write, CommitOffsets(commit))
         return RunTask(parse, FilterStep(is_paid, BatchStep(self.size, self.within, write)))
 
@@ -79,7 +83,9 @@ class ForwardingFactory(ProcessingStrategyFactory[KafkaPayload]):
     def __init__(self, producer: Produces, topic: Topic) -> None:
         self.producer, self.topic = producer, topic
 
-    def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> ProcessingStrategy[KafkaPayload]:
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int]
+    ) -> ProcessingStrategy[KafkaPayload]:
         produce = Produce(self.producer, self.topic, CommitOffsets(commit))
         return RunTask(parse, FilterStep(is_paid, RunTask(to_record, produce)))
 
@@ -90,7 +96,9 @@ class ExplodingFactory(ProcessingStrategyFactory[KafkaPayload]):
     def __init__(self) -> None:
         self.items: list[Any] = []
 
-    def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> ProcessingStrategy[KafkaPayload]:
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int]
+    ) -> ProcessingStrategy[KafkaPayload]:
         keep = RunTask[Any, None](lambda message: self.items.append(message.payload), CommitOffsets(commit))
         return RunTask(parse, Unfold(_items, BatchStep(10, 1.0, UnbatchStep(keep))))
 
@@ -102,7 +110,9 @@ class CountingFactory(ProcessingStrategyFactory[KafkaPayload]):
         self.size, self.within = size, within
         self.counts: list[dict[str, int]] = []
 
-    def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> ProcessingStrategy[KafkaPayload]:
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int]
+    ) -> ProcessingStrategy[KafkaPayload]:
         keep = RunTask[dict[str, int], None](lambda message: self.counts.append(message.payload), CommitOffsets(commit))
         return RunTask(parse, Reduce(self.size, self.within, _count, dict[str, int], keep))
 

@@ -39,7 +39,7 @@ STATES: dict[str, Callable[[Bench], object]] = {
 
 
 class Contract:
-    def test_rejected_message_is_untouched_and_taken_exactly_once_later(self, row: Row):
+    def test_rejected_message_is_untouched_and_taken_exactly_once_later(self, row: Row) -> None:
         end = Blocked()
         bench = Bench(row, end)
         refused = fill(bench)
@@ -56,7 +56,7 @@ class Contract:
         assert bench.outputs == bench.expected(range(refused + 1))
         assert bench.touched == (list(range(refused + 1)) if row.runs_user_code else [])
 
-    def test_poll_and_join_never_reject(self, row: Row):
+    def test_poll_and_join_never_reject(self, row: Row) -> None:
         bench = Bench(row, Blocked())
         fill(bench)
         for _ in range(30):
@@ -67,13 +67,13 @@ class Contract:
         bench.strategy.poll()
         assert bench.end.messages == []
 
-    def test_order_is_kept_whatever_downstream_rejects(self, row: Row):
+    def test_order_is_kept_whatever_downstream_rejects(self, row: Row) -> None:
         bench = Bench(row, Rejecting([True, False, True, True, True, False, False, True] * 5))
         bench.feed(MANY)
         bench.finish()
         assert bench.outputs == bench.expected(MANY)
 
-    def test_join_drains_a_slow_downstream_by_polling_it_and_returns_early(self, row: Row):
+    def test_join_drains_a_slow_downstream_by_polling_it_and_returns_early(self, row: Row) -> None:
         bench = Bench(row, NeedsPolls(3))
         bench.feed(MANY)
         started = bench.clock()
@@ -82,13 +82,13 @@ class Contract:
         assert bench.clock() - started < 1.0
         assert bench.end.joined
 
-    def test_join_without_a_timeout_comes_to_an_end(self, row: Row):
+    def test_join_without_a_timeout_comes_to_an_end(self, row: Row) -> None:
         bench = Bench(row, NeedsPolls(2))
         bench.feed(MANY)
         bench.finish(timeout=None)
         assert bench.outputs == bench.expected(MANY)
 
-    def test_join_of_nothing_takes_no_time(self, row: Row):
+    def test_join_of_nothing_takes_no_time(self, row: Row) -> None:
         bench = Bench(row, Recorder())
         bench.finish(timeout=50.0)
         assert bench.clock() == 0.0
@@ -96,7 +96,7 @@ class Contract:
         assert bench.end.joined
 
     @pytest.mark.parametrize("timeout", [0.0, 0.5, 2.0])
-    def test_join_ends_by_its_deadline_and_drops_the_rest_uncommitted(self, row: Row, timeout: float):
+    def test_join_ends_by_its_deadline_and_drops_the_rest_uncommitted(self, row: Row, timeout: float) -> None:
         bench = Bench(row, Blocked())
         fill(bench)
         bench.strategy.close()
@@ -110,7 +110,7 @@ class Contract:
         bench.strategy.poll()
         assert bench.end.messages == []
 
-    def test_join_with_no_time_still_flushes_what_downstream_takes(self, row: Row):
+    def test_join_with_no_time_still_flushes_what_downstream_takes(self, row: Row) -> None:
         bench = Bench(row, Recorder())
         bench.feed(MANY)
         bench.turn()
@@ -118,14 +118,14 @@ class Contract:
         assert bench.outputs == bench.expected(MANY)
 
     @pytest.mark.parametrize("empty", [{1, 2, 3}, {0, 13}, set(MANY), {4, 5, 9, 10, 11, 12, 13}])
-    def test_filtered_offsets_never_overtake_and_none_is_left_at_the_end(self, row: Row, empty: set[int]):
+    def test_filtered_offsets_never_overtake_and_none_is_left_at_the_end(self, row: Row, empty: set[int]) -> None:
         bench = Bench(row, Rejecting([True, False, True, False, False] * 6))
         bench.feed(MANY, empty=sorted(empty))
         bench.finish()
         assert bench.outputs == bench.expected([n for n in MANY if n not in empty])
         assert bench.end.committed == everything(MANY)
 
-    def test_filtered_offsets_wait_behind_a_kept_result(self, row: Row):
+    def test_filtered_offsets_wait_behind_a_kept_result(self, row: Row) -> None:
         end = Blocked()
         bench = Bench(row, end)
         bench.feed([0])
@@ -141,14 +141,14 @@ class Contract:
         assert bench.outputs == bench.expected([0])
         assert bench.end.committed == {P0: 2}
 
-    def test_idle_polls_reach_downstream(self, row: Row):
+    def test_idle_polls_reach_downstream(self, row: Row) -> None:
         bench = Bench(row, Recorder())
         bench.strategy.poll()
         bench.strategy.poll()
         assert bench.end.polls == 2
 
     @pytest.mark.parametrize("how", ["close", "join", "terminate"])
-    def test_submit_is_refused_afterwards(self, row: Row, how: str):
+    def test_submit_is_refused_afterwards(self, row: Row, how: str) -> None:
         bench = Bench(row, Recorder())
         getattr(bench.strategy, how)()
         with pytest.raises(RuntimeError, match="takes no more messages"):
@@ -156,7 +156,7 @@ class Contract:
         assert bench.touched == []
         assert bench.end.messages == []
 
-    def test_close_does_not_wait_and_keeps_what_is_held_for_join(self, row: Row):
+    def test_close_does_not_wait_and_keeps_what_is_held_for_join(self, row: Row) -> None:
         bench = Bench(row, Recorder())
         bench.feed(range(2))
         bench.strategy.close()
@@ -166,7 +166,7 @@ class Contract:
         assert bench.outputs == bench.expected(range(2))
 
     @pytest.mark.parametrize("state", STATES)
-    def test_terminate_in_any_state_and_twice(self, row: Row, state: str):
+    def test_terminate_in_any_state_and_twice(self, row: Row, state: str) -> None:
         end = Blocked()
         bench = Bench(row, end)
         STATES[state](bench)
@@ -186,7 +186,7 @@ class UserCodeContract:
     """For strategies that run user code on single messages."""
 
     @pytest.mark.parametrize("bad", [[0], [2], [13], [4, 5], [0, 6, 12, 13]])
-    def test_an_invalid_message_moves_its_offset_and_nothing_else(self, row: Row, bad: list[int]):
+    def test_an_invalid_message_moves_its_offset_and_nothing_else(self, row: Row, bad: list[int]) -> None:
         bench = Bench(row, Rejecting([False, True, True, False] * 4), invalid=bad)
         bench.feed(MANY)
         bench.finish()
@@ -198,7 +198,7 @@ class UserCodeContract:
         assert not any(invalid.needs_commit for invalid in bench.invalid)
         assert bench.end.committed == everything(MANY)
 
-    def test_user_code_runs_once_for_each_message_however_often_downstream_rejects(self, row: Row):
+    def test_user_code_runs_once_for_each_message_however_often_downstream_rejects(self, row: Row) -> None:
         bench = Bench(row, Rejecting([True] * 9 + [False, True] * 20))
         bench.feed(MANY)
         bench.finish()

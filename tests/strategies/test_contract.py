@@ -33,7 +33,7 @@ class TestStrategiesWithUserCode(UserCodeContract):
 )
 def test_any_stream_comes_out_complete_and_is_committed(
     row: Row, empty: list[bool], rejections: list[bool], polls: set[int], pause: float
-):
+) -> None:
     bench = Bench(row, Rejecting(rejections))
     without = [n for n, is_empty in enumerate(empty) if is_empty]
     for n in range(len(empty)):

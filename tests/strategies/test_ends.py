@@ -13,7 +13,7 @@ from flowdsl.testing.virtual import VirtualClock
 from tests.strategies.doubles import P0, Commits, Recorder, at, filtered
 
 
-def test_every_message_is_committed_filtered_ones_too():
+def test_every_message_is_committed_filtered_ones_too() -> None:
     commits = Commits()
     step = CommitOffsets(commits)
     step.submit(at(4, "x"))
@@ -21,13 +21,13 @@ def test_every_message_is_committed_filtered_ones_too():
     assert commits.calls == [({P0: 5}, False), ({P0: 6}, False)]
 
 
-def test_an_idle_poll_gives_the_policy_its_chance():
+def test_an_idle_poll_gives_the_policy_its_chance() -> None:
     commits = Commits()
     CommitOffsets(commits).poll()
     assert commits.calls == [({}, False)]
 
 
-def test_join_asks_for_the_commit_to_be_sent():
+def test_join_asks_for_the_commit_to_be_sent() -> None:
     commits = Commits()
     step = CommitOffsets(commits)
     step.close()
@@ -35,7 +35,7 @@ def test_join_asks_for_the_commit_to_be_sent():
     assert commits.calls == [({}, True)]
 
 
-def test_nothing_is_committed_after_terminate():
+def test_nothing_is_committed_after_terminate() -> None:
     commits = Commits()
     step = CommitOffsets(commits)
     step.terminate()
@@ -44,7 +44,7 @@ def test_nothing_is_committed_after_terminate():
     assert commits.calls == []
 
 
-def test_noop_takes_everything_and_commits_nothing():
+def test_noop_takes_everything_and_commits_nothing() -> None:
     step = Noop()
     step.submit(at(0, "x"))
     step.submit(filtered(1))
@@ -55,7 +55,7 @@ def test_noop_takes_everything_and_commits_nothing():
 
 @pytest.mark.parametrize("make", [lambda: CommitOffsets(Commits()), Noop])
 @pytest.mark.parametrize("how", ["close", "join", "terminate"])
-def test_ends_refuse_messages_afterwards(make: Callable[[], ProcessingStrategy[Any]], how: str):
+def test_ends_refuse_messages_afterwards(make: Callable[[], ProcessingStrategy[Any]], how: str) -> None:
     step = make()
     getattr(step, how)()
     getattr(step, how)()
@@ -63,7 +63,7 @@ def test_ends_refuse_messages_afterwards(make: Callable[[], ProcessingStrategy[A
         step.submit(at(0, "x"))
 
 
-def test_the_file_is_touched_by_poll_at_most_once_a_second(tmp_path: Path):
+def test_the_file_is_touched_by_poll_at_most_once_a_second(tmp_path: Path) -> None:
     file, clock = tmp_path / "health", VirtualClock()
     step = Healthcheck(file, Recorder(), clock=clock)
     step.submit(at(0, "x"))
@@ -79,7 +79,7 @@ def test_the_file_is_touched_by_poll_at_most_once_a_second(tmp_path: Path):
     assert file.exists()
 
 
-def test_healthcheck_hands_everything_on_unchanged(tmp_path: Path):
+def test_healthcheck_hands_everything_on_unchanged(tmp_path: Path) -> None:
     end = Recorder()
     step = Healthcheck(str(tmp_path / "health"), end)
     step.submit(at(0, "x"))

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from flowdsl.errors import FlowError, InvalidMessage
-from flowdsl.strategies import BaseValue, BatchStep, FilterStep, Message, MessageRejected, ProcessingStrategy, Reduce, RunTask, Unfold, Value
+from flowdsl.strategies import (
+    BaseValue,
+    BatchStep,
+    FilterStep,
+    Message,
+    MessageRejected,
+    ProcessingStrategy,
+    Reduce,
+    RunTask,
+    Unfold,
+    Value,
+)
 from tests.strategies.doubles import P0, Blocked, Recorder, Rejecting, at
 
 FAILURES = [ArithmeticError, StopIteration, KeyboardInterrupt, SystemExit, TimeoutError]
@@ -28,7 +39,7 @@ def halves(n: int) -> Iterable[BaseValue[int]]:
 
 
 @pytest.mark.parametrize("error", FAILURES)
-def test_the_failed_message_and_what_comes_behind_it_are_not_committed(error: type[BaseException]):
+def test_the_failed_message_and_what_comes_behind_it_are_not_committed(error: type[BaseException]) -> None:
     end = Recorder()
     step = Unfold(halves, RunTask(raising_at(1, error), end))
     step.submit(at(0, 0))
@@ -45,7 +56,7 @@ def test_the_failed_message_and_what_comes_behind_it_are_not_committed(error: ty
 
 
 @pytest.mark.parametrize("error", FAILURES)
-def test_a_group_that_came_before_a_failing_message_may_still_leave(error: type[BaseException]):
+def test_a_group_that_came_before_a_failing_message_may_still_leave(error: type[BaseException]) -> None:
     def accumulator(result: int, value: BaseValue[int]) -> int:
         if value.payload == 2:
             raise error
@@ -57,11 +68,36 @@ def test_a_group_that_came_before_a_failing_message_may_still_leave(error: type[
     step.submit(at(1, 1))
     with pytest.raises(error):
         step.submit(at(2, 2))
+    with pytest.raises(RuntimeError, match="takes no more messages"):
+        step.submit(at(3, 3))
     step.join(1.0)
-    assert end.committed in ({}, {P0: 2})
+    assert end.payloads == [2]
+    assert end.committed == {P0: 2}
 
 
-def test_a_failure_in_join_still_joins_what_is_downstream():
+@pytest.mark.parametrize("error", FAILURES)
+def test_a_downstream_that_fails_once_is_given_nothing_of_what_came_behind(error: type[BaseException]) -> None:
+    class Once(Recorder):
+        failed = False
+
+        def takes(self, message: Message[Any]) -> bool:
+            if message.payload == 1 and not self.failed:
+                self.failed = True
+                raise error
+            return True
+
+    end = Once()
+    step = Unfold(halves, end)
+    step.submit(at(0, 0))
+    with pytest.raises(error):
+        step.submit(at(1, 1))
+    step.poll()
+    step.join(1.0)
+    assert end.payloads == [0, 100]
+    assert end.committed == {P0: 1}
+
+
+def test_a_failure_in_join_still_joins_what_is_downstream() -> None:
     end = Recorder()
     step = BatchStep[int](10, 10.0, RunTask(_explode, end))
     step.submit(at(0, 0))
@@ -86,7 +122,7 @@ def invalid_at(*bad: int) -> Any:
     return function
 
 
-def test_an_invalid_message_further_down_is_not_taken_for_the_one_that_is_submitted():
+def test_an_invalid_message_further_down_is_not_taken_for_the_one_that_is_submitted() -> None:
     """The second step cannot hand on 0; when it can, its downstream finds 0 invalid while 1 is being submitted."""
     end = Recorder()
     valve = Valve(RunTask(invalid_at(0), end))
@@ -120,7 +156,7 @@ class Valve(Blocked):
         self._next_step.join(timeout)
 
 
-def test_a_hand_written_step_may_leave_the_offset_of_an_invalid_message_to_the_step_before_it():
+def test_a_hand_written_step_may_leave_the_offset_of_an_invalid_message_to_the_step_before_it() -> None:
     class Strict(Recorder):
         def takes(self, message: Message[Any]) -> bool:
             if message.payload == 1:
@@ -138,7 +174,7 @@ def test_a_hand_written_step_may_leave_the_offset_of_an_invalid_message_to_the_s
     assert [dict(message.committable) for message in end.messages] == [{P0: 1}, {P0: 2}, {P0: 3}]
 
 
-def test_a_hand_written_step_that_reports_an_earlier_message_is_offered_the_present_one_again():
+def test_a_hand_written_step_that_reports_an_earlier_message_is_offered_the_present_one_again() -> None:
     class Reporting(Recorder):
         earlier = InvalidMessage(P0, 0, needs_commit=False)
         reported = False
@@ -158,7 +194,7 @@ def test_a_hand_written_step_that_reports_an_earlier_message_is_offered_the_pres
     assert end.payloads == [1]
 
 
-def test_one_invalid_value_of_several_does_not_move_the_offset_before_the_others_are_done():
+def test_one_invalid_value_of_several_does_not_move_the_offset_before_the_others_are_done() -> None:
     def function(message: Message[int]) -> int:
         if message.payload == 1:
             raise InvalidMessage(P0, 1)
@@ -176,7 +212,7 @@ def test_one_invalid_value_of_several_does_not_move_the_offset_before_the_others
     assert end.committed == {P0: 2}
 
 
-def test_an_invalid_message_for_part_of_a_group_stops_instead_of_passing_over_the_rest():
+def test_an_invalid_message_for_part_of_a_group_stops_instead_of_passing_over_the_rest() -> None:
     def function(message: Message[Any]) -> Any:
         raise InvalidMessage(P0, 0)
 
@@ -189,7 +225,7 @@ def test_an_invalid_message_for_part_of_a_group_stops_instead_of_passing_over_th
     assert end.committed == {}
 
 
-def test_an_invalid_message_met_in_join_is_raised_once_everything_else_is_done():
+def test_an_invalid_message_met_in_join_is_raised_once_everything_else_is_done() -> None:
     end = Recorder()
     valve = Valve(RunTask(invalid_at(0), end))
     step = RunTask(raising_at(-1, ArithmeticError), FilterStep[int](lambda _: True, valve))
@@ -204,7 +240,7 @@ def test_an_invalid_message_met_in_join_is_raised_once_everything_else_is_done()
     step.join(1.0)
 
 
-def test_a_downstream_that_rejects_in_poll_is_named():
+def test_a_downstream_that_rejects_in_poll_is_named() -> None:
     class Broken(Recorder):
         def poll(self) -> None:
             raise MessageRejected

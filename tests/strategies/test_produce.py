@@ -30,7 +30,7 @@ class Late(VirtualClock):
         self._producer.silent = self() < self._when
 
 
-def test_a_message_goes_on_unchanged_once_it_is_acknowledged():
+def test_a_message_goes_on_unchanged_once_it_is_acknowledged() -> None:
     end, producer = Recorder(), Answering(silent=True)
     step = Produce(producer, OUT, end)
     message = Message(BrokerValue(KafkaPayload(b"k", b"v"), P0, 5, datetime(2024, 5, 1, tzinfo=UTC)))
@@ -43,7 +43,7 @@ def test_a_message_goes_on_unchanged_once_it_is_acknowledged():
     assert end.messages == [message]
 
 
-def test_acknowledgements_out_of_order_move_only_the_prefix():
+def test_acknowledgements_out_of_order_move_only_the_prefix() -> None:
     end, producer = Recorder(), Answering(silent=True)
     step = Produce(producer, OUT, end)
     for n in range(3):
@@ -57,7 +57,7 @@ def test_acknowledgements_out_of_order_move_only_the_prefix():
     assert end.committed == {P0: 3}
 
 
-def test_an_acknowledged_record_that_downstream_rejects_is_kept():
+def test_an_acknowledged_record_that_downstream_rejects_is_kept() -> None:
     end, producer = Blocked(), Answering()
     step = Produce(producer, OUT, end)
     step.submit(record(0))
@@ -68,7 +68,7 @@ def test_an_acknowledged_record_that_downstream_rejects_is_kept():
     assert end.messages == [record(0)]
 
 
-def test_join_waits_for_what_is_under_way():
+def test_join_waits_for_what_is_under_way() -> None:
     end, producer = NeedsPolls(2), Answering(silent=True)
     clock = Late(producer, 3.0)
     step = Produce(producer, OUT, end, clock=clock)
@@ -81,7 +81,7 @@ def test_join_waits_for_what_is_under_way():
     assert len(producer.sent) == 4
 
 
-def test_join_gives_up_at_its_deadline_and_late_answers_reach_nothing():
+def test_join_gives_up_at_its_deadline_and_late_answers_reach_nothing() -> None:
     end, producer, clock = Recorder(), Answering(silent=True), VirtualClock()
     step = Produce(producer, OUT, end, clock=clock)
     step.submit(record(0))
@@ -93,7 +93,7 @@ def test_join_gives_up_at_its_deadline_and_late_answers_reach_nothing():
     assert end.messages == []
 
 
-def test_a_full_buffer_rejects_before_anything_is_sent():
+def test_a_full_buffer_rejects_before_anything_is_sent() -> None:
     end, producer = Recorder(), Answering(silent=True)
     step = Produce(producer, OUT, end, 2)
     step.submit(record(0))
@@ -103,7 +103,7 @@ def test_a_full_buffer_rejects_before_anything_is_sent():
     assert len(producer.sent) == 2
 
 
-def test_a_full_queue_of_the_producer_rejects_and_the_record_is_sent_once_later():
+def test_a_full_queue_of_the_producer_rejects_and_the_record_is_sent_once_later() -> None:
     end, producer = Recorder(), Answering(silent=True, room=1)
     step = Produce(producer, OUT, end)
     step.submit(record(0))
@@ -116,7 +116,7 @@ def test_a_full_queue_of_the_producer_rejects_and_the_record_is_sent_once_later(
     assert end.committed == {P0: 2}
 
 
-def test_a_failed_delivery_is_raised_from_poll_after_what_came_before_it():
+def test_a_failed_delivery_is_raised_from_poll_after_what_came_before_it() -> None:
     end, producer = Recorder(), Answering(silent=True)
     step = Produce(producer, OUT, end)
     for n in range(3):
@@ -133,7 +133,7 @@ def test_a_failed_delivery_is_raised_from_poll_after_what_came_before_it():
     assert end.joined
 
 
-def test_a_failed_delivery_is_raised_from_join_and_downstream_is_joined():
+def test_a_failed_delivery_is_raised_from_join_and_downstream_is_joined() -> None:
     end, producer = Recorder(), Answering(silent=True)
     step = Produce(producer, OUT, end)
     step.submit(record(0))
@@ -147,7 +147,7 @@ def test_a_failed_delivery_is_raised_from_join_and_downstream_is_joined():
     assert end.joined
 
 
-def test_filtered_messages_are_not_sent_and_keep_their_place():
+def test_filtered_messages_are_not_sent_and_keep_their_place() -> None:
     end, producer = Recorder(), Answering(silent=True)
     step = Produce(producer, OUT, end)
     step.submit(filtered(0))
@@ -162,7 +162,7 @@ def test_filtered_messages_are_not_sent_and_keep_their_place():
     assert len(producer.sent) == 1
 
 
-def test_a_tombstone_survives():
+def test_a_tombstone_survives() -> None:
     end, producer = Recorder(), Answering()
     step = Produce(producer, OUT, end)
     step.submit(at(0, KafkaPayload(b"k", None)))
@@ -171,7 +171,7 @@ def test_a_tombstone_survives():
     assert end.payloads == [KafkaPayload(b"k", None)]
 
 
-def test_a_producer_without_poll_will_do():
+def test_a_producer_without_poll_will_do() -> None:
     inner = Answering(silent=True)
 
     class Bare:
@@ -185,6 +185,6 @@ def test_a_producer_without_poll_will_do():
     assert end.payloads == [record(0).payload]
 
 
-def test_a_buffer_without_room_is_refused():
+def test_a_buffer_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="max_buffer_size must be at least 1, but is 0"):
         Produce(Answering(), OUT, Recorder(), 0)

@@ -37,7 +37,7 @@ def lists(end: Recorder) -> list[list[Any]]:
     return [[value.payload for value in batch] for batch in end.payloads]
 
 
-def test_offsets_filtered_before_a_group_do_not_overtake_it():
+def test_offsets_filtered_before_a_group_do_not_overtake_it() -> None:
     end, clock = Recorder(), VirtualClock()
     step = FilterStep[int](lambda message: message.payload == 0, BatchStep(10, 5.0, end, clock=clock))
     for n in range(4):
@@ -49,7 +49,7 @@ def test_offsets_filtered_before_a_group_do_not_overtake_it():
     assert end.committed == {P0: 4}
 
 
-def test_a_filtered_offset_passes_at_once_where_no_group_is_open():
+def test_a_filtered_offset_passes_at_once_where_no_group_is_open() -> None:
     end = Recorder()
     step, _ = total(end, 2)
     step.submit(filtered(0))
@@ -57,7 +57,7 @@ def test_a_filtered_offset_passes_at_once_where_no_group_is_open():
     assert step.next_deadline() is None
 
 
-def test_a_full_group_leaves_in_the_same_submit():
+def test_a_full_group_leaves_in_the_same_submit() -> None:
     end = Recorder()
     step, _ = total(end, 2)
     step.submit(at(0, 4))
@@ -66,7 +66,7 @@ def test_a_full_group_leaves_in_the_same_submit():
     assert end.payloads == [9]
 
 
-def test_the_clock_of_a_group_starts_with_its_first_message():
+def test_the_clock_of_a_group_starts_with_its_first_message() -> None:
     end = Recorder()
     step, clock = total(end, 100, 10.0)
     clock.advance(9.0)
@@ -80,7 +80,7 @@ def test_the_clock_of_a_group_starts_with_its_first_message():
     assert end.payloads == [4]
 
 
-def test_a_group_that_is_due_leaves_before_the_next_message_is_taken():
+def test_a_group_that_is_due_leaves_before_the_next_message_is_taken() -> None:
     end = Recorder()
     step, clock = total(end, 100, 10.0)
     step.submit(at(0, 4))
@@ -91,7 +91,7 @@ def test_a_group_that_is_due_leaves_before_the_next_message_is_taken():
     assert end.payloads == [4, 5]
 
 
-def test_offsets_are_the_highest_of_each_partition_not_the_last():
+def test_offsets_are_the_highest_of_each_partition_not_the_last() -> None:
     end = Recorder()
     step, _ = total(end, 3)
     for message in (at(9, 1), at(3, 1), at(5, 1, P1)):
@@ -99,7 +99,7 @@ def test_offsets_are_the_highest_of_each_partition_not_the_last():
     assert end.committed == {P0: 10, P1: 6}
 
 
-def test_the_timestamp_is_that_of_the_last_message_and_may_be_missing():
+def test_the_timestamp_is_that_of_the_last_message_and_may_be_missing() -> None:
     when = datetime(2024, 5, 1, tzinfo=UTC)
     end = Recorder()
     step, _ = total(end, 2)
@@ -108,7 +108,7 @@ def test_the_timestamp_is_that_of_the_last_message_and_may_be_missing():
     assert [message.timestamp for message in end.messages] == [when, None]
 
 
-def test_each_group_starts_from_a_fresh_initial_value():
+def test_each_group_starts_from_a_fresh_initial_value() -> None:
     end = Recorder()
 
     def append(result: list[int], value: BaseValue[int]) -> list[int]:
@@ -121,7 +121,7 @@ def test_each_group_starts_from_a_fresh_initial_value():
     assert end.payloads == [[0, 1], [2, 3]]
 
 
-def test_the_value_that_reaches_the_size_is_taken():
+def test_the_value_that_reaches_the_size_is_taken() -> None:
     end = Recorder()
     step = BatchStep[str](5, 10.0, end, lambda value: len(value.payload))
     for n, text in enumerate(["ab", "cdef", "gh", "ijk"]):
@@ -129,7 +129,7 @@ def test_the_value_that_reaches_the_size_is_taken():
     assert lists(end) == [["ab", "cdef"], ["gh", "ijk"]]
 
 
-def test_values_without_weight_leave_as_well():
+def test_values_without_weight_leave_as_well() -> None:
     end, clock = Recorder(), VirtualClock()
     step = BatchStep[str](5, 10.0, end, lambda value: len(value.payload), clock=clock)
     step.submit(at(0, ""))
@@ -141,7 +141,7 @@ def test_values_without_weight_leave_as_well():
     assert end.committed == {P0: 2}
 
 
-def test_a_full_group_that_is_not_taken_is_not_added_to():
+def test_a_full_group_that_is_not_taken_is_not_added_to() -> None:
     end = Blocked()
     step, _ = total(end, 2)
     step.submit(at(0, 1))
@@ -154,7 +154,7 @@ def test_a_full_group_that_is_not_taken_is_not_added_to():
     assert end.payloads == [2, 1]
 
 
-def test_join_polls_a_downstream_that_makes_room_in_poll():
+def test_join_polls_a_downstream_that_makes_room_in_poll() -> None:
     end = NeedsPolls(5)
     step, clock = total(end, 2)
     for n in range(3):
@@ -164,7 +164,7 @@ def test_join_polls_a_downstream_that_makes_room_in_poll():
     assert clock() < 1.0
 
 
-def test_an_invalid_record_stays_behind_the_group_that_is_open():
+def test_an_invalid_record_stays_behind_the_group_that_is_open() -> None:
     def refuse_seven(result: int, value: BaseValue[int]) -> int:
         if value.payload == 7:
             raise InvalidMessage.from_value(value)
@@ -183,14 +183,17 @@ def test_an_invalid_record_stays_behind_the_group_that_is_open():
 
 @pytest.mark.parametrize(
     ("size", "time", "text"),
-    [(0, 1.0, "max_batch_size must be at least 1, but is 0"), (1, -1.0, "max_batch_time must not be negative, but is -1.0")],
+    [
+        (0, 1.0, "max_batch_size must be at least 1, but is 0"),
+        (1, -1.0, "max_batch_time must not be negative, but is -1.0"),
+    ],
 )
-def test_senseless_limits_are_refused(size: int, time: float, text: str):
+def test_senseless_limits_are_refused(size: int, time: float, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         BatchStep[int](size, time, Recorder())
 
 
-def test_a_batch_holds_values_with_their_own_place_and_unbatch_gives_them_back():
+def test_a_batch_holds_values_with_their_own_place_and_unbatch_gives_them_back() -> None:
     end = Recorder()
     step = BatchStep[int](3, 10.0, UnbatchStep(end))
     messages = [at(0, 10), at(4, 11, P1), at(1, 12)]
@@ -199,7 +202,7 @@ def test_a_batch_holds_values_with_their_own_place_and_unbatch_gives_them_back()
     assert end.messages == messages
 
 
-def test_offsets_filtered_within_a_batch_leave_with_its_last_value():
+def test_offsets_filtered_within_a_batch_leave_with_its_last_value() -> None:
     end = Recorder()
     step = BatchStep[int](2, 10.0, UnbatchStep(end))
     for message in (at(0, 10), filtered(7, P1), filtered(1), at(2, 11)):
@@ -208,7 +211,7 @@ def test_offsets_filtered_within_a_batch_leave_with_its_last_value():
     assert [dict(message.committable) for message in end.messages] == [{P0: 1}, {P0: 3, P1: 8}]
 
 
-def test_a_batch_that_was_put_in_another_order_moves_its_offsets_at_the_end_only():
+def test_a_batch_that_was_put_in_another_order_moves_its_offsets_at_the_end_only() -> None:
     end = Recorder()
 
     def turned(message: Message[Any]) -> list[BaseValue[int]]:
@@ -221,7 +224,7 @@ def test_a_batch_that_was_put_in_another_order_moves_its_offsets_at_the_end_only
     assert [dict(message.committable) for message in end.messages] == [{}, {}, {P0: 3}]
 
 
-def test_an_empty_batch_still_moves_its_offsets():
+def test_an_empty_batch_still_moves_its_offsets() -> None:
     end = Recorder()
     UnbatchStep[int](end).submit(Message(Value([], {P0: 5})))
     assert end.payloads == []

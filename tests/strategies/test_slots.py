@@ -36,7 +36,7 @@ def desk(*payloads: str, end: Recorder | None = None) -> tuple[Desk, Recorder]:
     return step, end
 
 
-def test_only_the_done_prefix_leaves():
+def test_only_the_done_prefix_leaves() -> None:
     step, end = desk("a", "b", "c")
     step.work["b"].succeed("B")
     step.poll()
@@ -47,7 +47,7 @@ def test_only_the_done_prefix_leaves():
     assert end.committed == {P0: 2}
 
 
-def test_a_result_that_is_rejected_downstream_is_kept():
+def test_a_result_that_is_rejected_downstream_is_kept() -> None:
     step, end = desk("a", end=Blocked())
     step.work["a"].succeed("A")
     step.poll()
@@ -57,7 +57,7 @@ def test_a_result_that_is_rejected_downstream_is_kept():
     assert end.payloads == ["A"]
 
 
-def test_an_error_surfaces_at_its_position_and_nothing_behind_it_leaves():
+def test_an_error_surfaces_at_its_position_and_nothing_behind_it_leaves() -> None:
     step, end = desk("a", "b", "c")
     step.work["c"].succeed("C")
     step.work["b"].fail(ArithmeticError("b"))
@@ -73,7 +73,7 @@ def test_an_error_surfaces_at_its_position_and_nothing_behind_it_leaves():
         step.submit(at(3, "d"))
 
 
-def test_an_error_waits_until_downstream_has_what_came_before():
+def test_an_error_waits_until_downstream_has_what_came_before() -> None:
     step, end = desk("a", "b", end=Blocked())
     step.work["a"].succeed("A")
     step.work["b"].fail(ArithmeticError())
@@ -86,14 +86,14 @@ def test_an_error_waits_until_downstream_has_what_came_before():
     assert end.payloads == ["A"]
 
 
-def test_a_worker_may_raise_timeout_error():
+def test_a_worker_may_raise_timeout_error() -> None:
     step, _ = desk("a")
     step.work["a"].fail(TimeoutError("the user's own"))
     with pytest.raises(TimeoutError, match="the user's own"):
         step.poll()
 
 
-def test_an_invalid_message_gives_up_its_place_to_its_offset():
+def test_an_invalid_message_gives_up_its_place_to_its_offset() -> None:
     step, end = desk("a", "b", "c")
     step.work["b"].fail(InvalidMessage(P0, 1))
     step.work["c"].succeed("C")
@@ -106,7 +106,7 @@ def test_an_invalid_message_gives_up_its_place_to_its_offset():
     assert [dict(message.committable) for message in end.messages] == [{P0: 1}, {P0: 2}, {P0: 3}]
 
 
-def test_an_invalid_message_that_is_found_in_submit_is_raised_from_the_next_poll():
+def test_an_invalid_message_that_is_found_in_submit_is_raised_from_the_next_poll() -> None:
     step, end = desk("a")
     step.work["a"].fail(InvalidMessage(P0, 0))
     step.submit(at(1, "b"))
@@ -117,7 +117,7 @@ def test_an_invalid_message_that_is_found_in_submit_is_raised_from_the_next_poll
     assert end.payloads == ["B"]
 
 
-def test_join_finishes_everything_and_then_raises_one_invalid_message_at_a_time():
+def test_join_finishes_everything_and_then_raises_one_invalid_message_at_a_time() -> None:
     step, end = desk("a", "b", "c")
     for name, offset in (("a", 0), ("c", 2)):
         step.work[name].fail(InvalidMessage(P0, offset))
@@ -133,7 +133,7 @@ def test_join_finishes_everything_and_then_raises_one_invalid_message_at_a_time(
     assert end.committed == {P0: 3}
 
 
-def test_filtered_messages_take_a_place_behind_work():
+def test_filtered_messages_take_a_place_behind_work() -> None:
     step, end = desk("a")
     step.submit(filtered(1))
     step.poll()
@@ -143,7 +143,7 @@ def test_filtered_messages_take_a_place_behind_work():
     assert end.committed == {P0: 2}
 
 
-def test_terminate_cancels_what_runs_and_late_outcomes_reach_nothing():
+def test_terminate_cancels_what_runs_and_late_outcomes_reach_nothing() -> None:
     step, end = desk("a", "b")
     step.work["b"].succeed("B")
     step.terminate()
@@ -155,7 +155,7 @@ def test_terminate_cancels_what_runs_and_late_outcomes_reach_nothing():
     assert end.messages == []
 
 
-def test_a_join_that_runs_out_cancels_what_runs():
+def test_a_join_that_runs_out_cancels_what_runs() -> None:
     clock, end = VirtualClock(), Recorder()
     step = Desk(end, clock)
     step.submit(at(0, "a"))
@@ -165,7 +165,7 @@ def test_a_join_that_runs_out_cancels_what_runs():
     assert end.committed == {}
 
 
-def test_outcomes_of_an_earlier_attempt_do_not_count():
+def test_outcomes_of_an_earlier_attempt_do_not_count() -> None:
     step, end = desk("a")
     first = step.work["a"]
     second = step.slots[0].again()
@@ -181,19 +181,24 @@ def test_outcomes_of_an_earlier_attempt_do_not_count():
     assert end.payloads == ["A"]
 
 
-def test_each_assignment_has_a_number_of_its_own():
+def test_each_assignment_has_a_number_of_its_own() -> None:
     (one, _), (other, _) = desk("a"), desk("a")
     assert one.work["a"].assignment != other.work["a"].assignment
 
 
-def test_what_was_done_when_it_came_is_not_attempted_again():
+def test_what_was_done_when_it_came_is_not_attempted_again() -> None:
     with pytest.raises(ValueError, match="done when it came"):
         Slot[str, str](filtered(0), None).again()
 
 
-def test_outcomes_may_come_from_another_thread():
+def test_outcomes_may_come_from_another_thread() -> None:
     step, end = desk("a", "b")
-    worker = threading.Thread(target=lambda: [step.work[name].succeed(name.upper()) for name in ("b", "a")])
+
+    def answer() -> None:
+        for name in ("b", "a"):
+            step.work[name].succeed(name.upper())
+
+    worker = threading.Thread(target=answer)
     worker.start()
     worker.join()
     step.poll()

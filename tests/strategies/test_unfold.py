@@ -14,21 +14,21 @@ def times(n: int) -> Iterable[BaseValue[int]]:
     return [Value(index, {}) for index in range(n)]
 
 
-def test_the_last_value_moves_the_offset():
+def test_the_last_value_moves_the_offset() -> None:
     end = Recorder()
     Unfold(times, end).submit(at(8, 3))
     assert end.payloads == [0, 1, 2]
     assert [dict(message.committable) for message in end.messages] == [{}, {}, {P0: 9}]
 
 
-def test_a_message_that_becomes_nothing_still_moves_its_offset():
+def test_a_message_that_becomes_nothing_still_moves_its_offset() -> None:
     end = Recorder()
     Unfold(times, end).submit(at(8, 0))
     assert end.payloads == []
     assert end.committed == {P0: 9}
 
 
-def test_a_value_keeps_offsets_of_its_own():
+def test_a_value_keeps_offsets_of_its_own() -> None:
     def generator(_: int) -> Iterable[BaseValue[str]]:
         return [Value("a", {P0: 3}), Value("b", {P1: 5})]
 
@@ -37,7 +37,7 @@ def test_a_value_keeps_offsets_of_its_own():
     assert [dict(message.committable) for message in end.messages] == [{P0: 3}, {P1: 5, P0: 4}]
 
 
-def test_values_that_downstream_does_not_take_wait_in_order_and_block_nothing():
+def test_values_that_downstream_does_not_take_wait_in_order_and_block_nothing() -> None:
     end = Blocked()
     step = Unfold(times, end)
     step.submit(at(0, 3))
@@ -49,7 +49,7 @@ def test_values_that_downstream_does_not_take_wait_in_order_and_block_nothing():
     assert end.payloads == [0, 1, 2, 0]
 
 
-def test_join_drains_through_a_downstream_that_needs_polls():
+def test_join_drains_through_a_downstream_that_needs_polls() -> None:
     end = NeedsPolls(2)
     step = Unfold(times, end)
     step.submit(at(0, 20))
@@ -57,7 +57,7 @@ def test_join_drains_through_a_downstream_that_needs_polls():
     assert end.payloads == list(range(20))
 
 
-def test_nothing_leaves_of_a_generator_that_raises_midway():
+def test_nothing_leaves_of_a_generator_that_raises_midway() -> None:
     def generator(_: int) -> Iterable[BaseValue[int]]:
         yield Value(1, {})
         raise ArithmeticError

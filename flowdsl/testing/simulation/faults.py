@@ -130,6 +130,9 @@ class FaultyStage(ProcessingStrategy[Any]):
     def next_deadline(self) -> float | None:
         return self._stage.next_deadline()
 
+    def held_by(self) -> str | None:
+        return self._stage.held_by()
+
 
 class Slowness:
     """Lets time pass inside user functions, now and then more than anybody expects."""
