@@ -7,16 +7,10 @@ renewed when pyproject.toml changes. Laptop, pre-commit and CI run the same task
 
 import hashlib
 import importlib.util
-import json
 import os
-import re
 import shutil
-import ssl
 import subprocess
 import sys
-import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +18,6 @@ ROOT = Path(__file__).resolve().parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 ENVIRONMENT = ROOT / ".venv" / VERSION
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-PYPI = "https://pypi.org/simple/pip/"
 QUIET = ("--quiet", "--disable-pip-version-check", "--no-warn-script-location")
 
 
@@ -48,38 +41,13 @@ def make_environment() -> None:
     if importlib.util.find_spec("venv") is None:
         sys.exit(f"{sys.executable} comes without the module venv: install Python as a whole (Debian: python3-venv).")
     has_pip = importlib.util.find_spec("ensurepip") is not None  # Debian keeps it in a package of its own
+    if not has_pip and importlib.util.find_spec("pip") is None:
+        sys.exit(f"{sys.executable} comes without ensurepip and pip: install one of them (Debian: python3-venv).")
     if ENVIRONMENT.exists():
         shutil.rmtree(ENVIRONMENT)
     run(sys.executable, "-m", "venv", *([] if has_pip else ["--without-pip"]), ENVIRONMENT)
     if not has_pip:
-        with tempfile.TemporaryDirectory() as folder:
-            wheel = fetch_pip(Path(folder))
-            run(PYTHON, wheel / "pip", "install", *QUIET, "--no-index", wheel)
-
-
-def fetch_pip(folder: Path) -> Path:
-    """Download pip's newest wheel from PyPI and check its hash. A wheel of pip can be run as it is."""
-    context = ssl.create_default_context(cafile=os.environ.get("PIP_CERT"))
-    asked = urllib.request.Request(PYPI, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
-    try:
-        with urllib.request.urlopen(asked, context=context, timeout=60) as answer:
-            files = json.load(answer)["files"]
-        newest = max((file for file in files if not file.get("yanked")), key=released)
-        with urllib.request.urlopen(newest["url"], context=context, timeout=60) as answer:
-            content: bytes = answer.read()
-    except urllib.error.URLError as error:
-        sys.exit(f"This Python has no pip, and pip could not be fetched from {PYPI}: {error.reason}")
-    if hashlib.sha256(content).hexdigest() != newest["hashes"]["sha256"]:
-        sys.exit(f"The download of {newest['filename']} is damaged: try again.")
-    wheel = folder / str(newest["filename"])
-    wheel.write_bytes(content)
-    return wheel
-
-
-def released(file: dict[str, str]) -> tuple[int, ...]:
-    """The version of a wheel as numbers; of anything else, and of previews, a version below all others."""
-    number = re.fullmatch(r"pip-([0-9.]+)-py3-none-any\.whl", file["filename"])
-    return tuple(map(int, number[1].split("."))) if number else ()
+        run(sys.executable, "-m", "pip", "--python", PYTHON, "install", *QUIET, "pip")
 
 
 def install(*arguments: str) -> None:

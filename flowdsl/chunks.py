@@ -8,69 +8,15 @@ progress needs no offset arithmetic, and the progress of several branches is the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import accumulate, chain, compress, repeat
 from typing import Any, TypeVar
 
+from flowdsl.records import Records
 from flowdsl.types import BaseValue, Partition, Record
 
 T = TypeVar("T")
-
-
-class Records(BaseValue[list[Any]]):
-    """Consecutive records as a source read them. What a consumer returns, and what it submits to a compiled pipeline.
-
-    ``positions``: where the consumer stands after these records, which may be past the last of them: transactions and
-    compaction leave gaps. Empty for a window that ends before the read does.
-    """
-
-    __slots__ = ("positions",)
-
-    def __init__(self, positions: Mapping[Partition, int]) -> None:
-        self.positions = positions
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @property
-    @abstractmethod
-    def payload(self) -> list[Any]:
-        """The raw values in the order of arrival: bytes, or None for a tombstone."""
-
-    @abstractmethod
-    def place(self, index: int) -> tuple[Partition, int]:
-        """Partition and offset of one record."""
-
-    @abstractmethod
-    def record(self, index: int) -> Record[Any]:
-        """One record with key, headers and timestamp; its value is the raw one."""
-
-    @abstractmethod
-    def window(self, start: int, stop: int) -> Records:
-        """The records from ``start`` to ``stop``; with ``positions`` only if they end where these do."""
-
-    def nbytes(self) -> int:
-        """How large the values are, in bytes, where that is known."""
-        return sum(len(value) for value in self.payload if isinstance(value, bytes))
-
-    @property
-    def committable(self) -> dict[Partition, int]:
-        return self.committable_below(len(self))
-
-    def committable_below(self, stop: int) -> dict[Partition, int]:
-        """The next offsets to read once the first ``stop`` records are done."""
-        if stop == len(self) and self.positions:
-            return dict(self.positions)
-        offsets: dict[Partition, int] = {}
-        for index in range(stop):
-            partition, offset = self.place(index)
-            offsets[partition] = offset + 1
-        return offsets
-
-    @property
-    def timestamp(self) -> datetime | None:
-        return self.record(len(self) - 1).timestamp if len(self) else None
 
 
 class Origins(ABC):
@@ -97,6 +43,11 @@ class Origins(ABC):
         """The records that one value came from, in the order of arrival."""
         return [window.record(position) for window, position, _ in self.members(index)]
 
+    @property
+    def partition(self) -> Partition | None:
+        """The partition that all values came from; None where there are several, or where that is not known."""
+        return None
+
     def part(self, start: int, stop: int) -> Origins:
         """The origins of the values from ``start`` to ``stop``."""
         return self if start == 0 and stop == len(self) else Part(self, range(start, stop))
@@ -112,6 +63,10 @@ class Arrived(Origins):
 
     def __len__(self) -> int:
         return len(self.window)
+
+    @property
+    def partition(self) -> Partition | None:
+        return self.window.partition
 
     def low(self, index: int) -> int:
         return self.first + index
@@ -143,6 +98,10 @@ class Part(Origins):
 
     def __len__(self) -> int:
         return len(self.positions) if self._length is None else self._length
+
+    @property
+    def partition(self) -> Partition | None:
+        return self.whole.partition
 
     def low(self, index: int) -> int:
         return self.whole.low(self.positions[index])

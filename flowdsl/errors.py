@@ -114,7 +114,20 @@ class StepFailed(FlowError):  # noqa: N818  # named for what happened
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = ("step", "function", "file", "line", "topic", "partition", "offset", "value", "input", "reason", "count", "attempts")
+        names = (
+            "step",
+            "function",
+            "file",
+            "line",
+            "topic",
+            "partition",
+            "offset",
+            "value",
+            "input",
+            "reason",
+            "count",
+            "attempts",
+        )
         return _step_failed, ({name: getattr(self, name) for name in names},)
 
 

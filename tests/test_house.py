@@ -14,7 +14,7 @@ from attrs import frozen
 
 PACKAGE = Path(__file__).parent.parent / "flowdsl"
 ROOMS = (
-    *("types", "errors", "clock", "chunks", "strategies", "reactive", "brokers", "stages", "processing"),
+    *("types", "errors", "clock", "records", "chunks", "strategies", "reactive", "brokers", "stages", "processing"),
     *("plan", "operators", "compiler", "display", "flow", "testing"),
 )
 """In the order in which they are read: each imports itself and those before it."""

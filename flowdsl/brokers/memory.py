@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any
 
 from flowdsl.brokers.protocols import Listener, Topics
-from flowdsl.chunks import Records
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.errors import BrokerError
+from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Record, Topic
 
 NO_TOPIC = Topic("")

@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from attrs import field, frozen
 from attrs.validators import ge, instance_of
 
-from flowdsl.chunks import Records
 from flowdsl.errors import BrokerError
+from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
 
 Topics = Sequence[str] | Pattern[str]
@@ -79,8 +79,7 @@ class Consumer(Protocol):
         """Read nothing from these until ``resume``; membership is kept up by ``read``."""
         ...
 
-    def resume(self, partitions: Collection[Partition]) -> None:
-        ...
+    def resume(self, partitions: Collection[Partition]) -> None: ...
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         """Go on reading there. Partitions that are not assigned are passed over."""
@@ -173,12 +172,19 @@ class Client(Protocol):
     """How messages and plans call it; holds no secrets."""
 
     def consumer(
-        self, *, group_id: str | None, start: Start = "earliest", on_gap: OnGap = "fail", settings: Settings | None = None
+        self,
+        *,
+        group_id: str | None,
+        start: Start = "earliest",
+        on_gap: OnGap = "fail",
+        settings: Settings | None = None,
     ) -> Consumer: ...
 
     def producer(self, *, settings: Settings | None = None) -> Producer: ...
 
-    def create_topic(self, name: str, *, partitions: int, replication: int, settings: Settings, exist_ok: bool) -> None: ...
+    def create_topic(
+        self, name: str, *, partitions: int, replication: int, settings: Settings, exist_ok: bool
+    ) -> None: ...
 
     def delete_topic(self, name: str) -> None: ...
 

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, evolve, field, fields, frozen
 
 from flowdsl.brokers.protocols import Last
-from flowdsl.chunks import Chunk, Records
+from flowdsl.chunks import Chunk
 from flowdsl.errors import shown
 from flowdsl.operators.source import BrokerSource, MergedSource
 from flowdsl.plan.branch import Branch
@@ -20,6 +20,7 @@ from flowdsl.plan.names import NamedPlan, Step
 from flowdsl.plan.nodes import BranchInput, Operator, Plan, Source
 from flowdsl.plan.policy import DeadLetter
 from flowdsl.plan.shapes import Chaining
+from flowdsl.records import Records
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Done, Kernel

@@ -57,7 +57,7 @@ def of_source(source: Source) -> Iterator[str]:
         if source.on_gap == "earliest":
             yield "records that are gone before they were read are passed over, and logged"
     elif isinstance(source, IterableSource):
-        again = ", once: an iterator cannot be read again" if hasattr(source.values, "__next__") else ""
+        again = ", once: an iterator cannot be read again" if isinstance(source.values, Iterator) else ""
         yield f"reads values in memory{again}; there are no offsets to commit"
 
 

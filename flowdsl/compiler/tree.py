@@ -19,7 +19,7 @@ POLICY = 15
 """Columns for what happens on an error."""
 FUSED = (
     "Steps of one stage are fused: nothing waits between them. Before the first stage, Intake numbers the records; "
-    "behind the last, Completion notes that they are done."
+    "behind the last, Completion notes that they are done. On the right: what happens to a record that fails."
 )
 OPEN = "(no sink yet: to run it, end it with sink(f), a broker's sink(topic) or to_list())"
 
@@ -64,6 +64,8 @@ class _Tree:
             yield from self._place(place, stage, min(indent + INDENT, DEEPEST))
             for branch in place.branches:
                 yield from self._labelled(f"branch {branch.label}", branch, min(indent + 2 * INDENT, DEEPEST))
+            if place.branches and not place.node.closes:
+                yield from filled("What leaves the branches goes on together.", min(indent + INDENT, DEEPEST))
 
     def _place(self, place: Place, stage: Stage, indent: int) -> Iterator[str]:
         name, begin = place.name, indent + self.name + 2

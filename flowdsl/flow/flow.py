@@ -111,7 +111,12 @@ class Flow(Described, Generic[T_co]):
     def pipe(self: Flow[T], a: Callable[[Flow[T]], Z1], b: Callable[[Z1], Z2], c: Callable[[Z2], Z3], /) -> Z3: ...
     @overload
     def pipe(
-        self: Flow[T], a: Callable[[Flow[T]], Z1], b: Callable[[Z1], Z2], c: Callable[[Z2], Z3], d: Callable[[Z3], Z4], /
+        self: Flow[T],
+        a: Callable[[Flow[T]], Z1],
+        b: Callable[[Z1], Z2],
+        c: Callable[[Z2], Z3],
+        d: Callable[[Z3], Z4],
+        /,
     ) -> Z4: ...
     @overload
     def pipe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import field, frozen
@@ -70,7 +71,7 @@ def preview(flow: Upstream, n: int = 10) -> Preview:
 
 def _refuse_iterators(plan: Plan) -> None:
     for source in leaves(plan.source):
-        if isinstance(source, IterableSource) and hasattr(source.values, "__next__"):
+        if isinstance(source, IterableSource) and isinstance(source.values, Iterator):
             text = "a preview would use up its iterator, whose values can be read once: give a list, or a function that returns an iterator"
             raise FlowDefinitionError([Problem(text, source.name or source.word, source.where.file, source.where.line)])
 

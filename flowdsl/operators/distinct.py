@@ -93,7 +93,7 @@ class DistinctKernel(Kernel):
         self._last = step.run.states.setdefault(step.name, {})
 
     def inputs(self, chunk: Chunk[Any]) -> list[Any]:
-        return list(zip(lanes(self.step, chunk, self._per), chunk.values, strict=True))
+        return list(zip(lanes(chunk, self._per), chunk.values, strict=True))
 
     def apply(self, inputs: Iterator[Any], done: Done) -> None:
         key, last = self._key, self._last

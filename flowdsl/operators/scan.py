@@ -92,7 +92,7 @@ class ScanKernel(Kernel):
         self._states = step.run.states.setdefault(step.name, {})
 
     def inputs(self, chunk: Chunk[Any]) -> list[Any]:
-        return list(zip(lanes(self.step, chunk, self._per), chunk.values, strict=True))
+        return list(zip(lanes(chunk, self._per), chunk.values, strict=True))
 
     def apply(self, inputs: Iterator[Any], done: Done) -> None:
         function, states = self._function, self._states

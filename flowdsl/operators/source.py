@@ -156,9 +156,9 @@ class IterableSource(Source):
     def open(self) -> Iterator[Any]:
         """The values from the first one on. Raises FlowDefinitionError for an iterator that was opened before."""
         given: Any = self.values
-        if hasattr(given, "__next__"):
-            return self.supply.once(given, self)
-        values: Iterable[Any] = given if hasattr(given, "__iter__") else given()
+        if isinstance(given, Iterator):  # and not a class whose instances are iterators
+            return self.supply.once(given, self)  # pyright: ignore[reportUnknownArgumentType]  # of whatever the user has
+        values: Iterable[Any] = given if isinstance(given, Iterable) else given()  # pyright: ignore[reportUnknownVariableType]  # as above
         return iter(values)
 
 

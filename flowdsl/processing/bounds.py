@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from flowdsl.brokers.protocols import Consumer
-from flowdsl.chunks import Records
 from flowdsl.clock import Clock
+from flowdsl.records import Records
 from flowdsl.types import Partition, Record
 
 Until = Literal["end"] | datetime | None
@@ -93,7 +93,9 @@ class Bounds:
         self._positions.update(records.positions)
         ends = self._ends
         if ends is not None and any(offset > ends.get(p, offset) for p, offset in records.positions.items()):
-            inside = [i for i in range(len(records)) for p, offset in (records.place(i),) if offset < ends.get(p, offset + 1)]
+            inside = [
+                i for i in range(len(records)) for p, offset in (records.place(i),) if offset < ends.get(p, offset + 1)
+            ]
             positions = {p: min(offset, ends.get(p, offset)) for p, offset in records.positions.items()}
             records = Chosen(records, inside, positions)
         if self._left is not None:

@@ -11,10 +11,10 @@ from typing import Any
 from attrs import define, field, frozen
 
 from flowdsl.brokers.protocols import Producer
-from flowdsl.chunks import Records
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import DlqLimitExceeded, FlowError, InvalidMessage
 from flowdsl.processing.feeder import broker_value
+from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
 
 SETTLE_PAUSE = 0.005
@@ -86,7 +86,9 @@ class _Lane:
     invalid: int = 0
     consecutive: int = 0
     last_invalid: int = -2
-    originals: deque[tuple[int, BrokerValue[KafkaPayload]]] = field(factory=deque[tuple[int, BrokerValue[KafkaPayload]]])
+    originals: deque[tuple[int, BrokerValue[KafkaPayload]]] = field(
+        factory=deque[tuple[int, BrokerValue[KafkaPayload]]]
+    )
     unsafe: dict[int, Future[Any]] = field(factory=dict[int, "Future[Any]"])
     wanted: int | None = None
 

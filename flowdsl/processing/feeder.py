@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from flowdsl.brokers.protocols import Consumer
-from flowdsl.chunks import Records
 from flowdsl.clock import Clock
 from flowdsl.errors import InvalidMessage
 from flowdsl.processing.pace import Pace
+from flowdsl.records import Records
 from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.types import BrokerValue, KafkaPayload, Message, Partition
@@ -100,8 +100,9 @@ class Feeder:
                 taken = self._submit(pipeline, self._records, self._at, stop)
             except MessageRejected:
                 return False
-            except InvalidMessage:
-                self._advance(1)
+            except InvalidMessage as invalid:
+                if self._records.place(self._at) == (invalid.partition, invalid.offset):
+                    self._advance(1)  # it was taken; one about an earlier message says nothing about this one
                 raise
             self._advance(taken)
             self.pace.worked(taken, self._clock() - before)

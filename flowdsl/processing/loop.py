@@ -15,6 +15,7 @@ from flowdsl.processing.feeder import Feeder, in_chunks, one_message_each
 from flowdsl.processing.gate import Gate
 from flowdsl.processing.membership import Membership
 from flowdsl.processing.pipelines import Pipelines
+from flowdsl.records import Records
 from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import ProcessingStrategyFactory
 from flowdsl.types import CommitPolicy, Partition
@@ -153,8 +154,7 @@ class Loop:
             self.feeder.pause(self._told_holder())
         self.bounds.begin(self.consumer)
         limit = self.bounds.limit(self.feeder.pace.read)
-        self.gate.last_read = self.clock()  # before the read: the broker's patience does not begin with its return
-        records = self.consumer.read(limit, self._patience() if self.feeder.is_empty else 0.0)
+        records = self._read_up_to(limit)
         self._raise_stored()
         self._tell_ready()
         if self.membership.settle() and self.feeder.is_empty:
@@ -162,6 +162,15 @@ class Loop:
             if self._invalid is not None:
                 self._invalid.read(records)
             self.feeder.give(records)
+
+    def _read_up_to(self, limit: int) -> Records:
+        last_read = self.gate.last_read
+        self.gate.last_read = self.clock()  # before the read: the broker's patience does not begin with its return
+        try:
+            return self.consumer.read(limit, self._patience() if self.feeder.is_empty else 0.0)
+        except BaseException:
+            self.gate.last_read = last_read  # nobody knows whether the group has heard of this member
+            raise
 
     def _told_holder(self) -> str:
         pipeline = self.pipelines.current

@@ -42,7 +42,13 @@ class Membership:
         join_timeout: float | None,
     ) -> None:
         self._consumer, self._clock = consumer, clock
-        self._gate, self._feeder, self._pipelines, self._bounds, self._invalid = gate, feeder, pipelines, bounds, invalid
+        self._gate, self._feeder, self._pipelines, self._bounds, self._invalid = (
+            gate,
+            feeder,
+            pipelines,
+            bounds,
+            invalid,
+        )
         self._drain_to_add = drain_to_add
         patience = consumer.poll_interval / SHARE
         self._seconds = patience if join_timeout is None else min(patience, join_timeout)

@@ -6,7 +6,7 @@ stop, a rebalance or a commit; a read is about as much as is worked off in ``REA
 
 from __future__ import annotations
 
-from flowdsl.chunks import Records
+from flowdsl.records import Records
 
 SLICE_SECONDS = 0.05
 LARGEST_SLICE = 512

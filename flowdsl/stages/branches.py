@@ -13,6 +13,7 @@ from typing import Any
 
 from flowdsl.chunks import Chunk, kept
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
+from flowdsl.errors import InvalidMessage
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.strategies.step import DRAIN_PAUSE
 from flowdsl.types import Message
@@ -58,10 +59,13 @@ def to_all(count: int) -> Divide:
 class Splitter(ProcessingStrategy[Any]):
     """Hands each chunk to all branches. One that rejects keeps its chunk waiting here; the others go on."""
 
-    def __init__(self, divide: Divide, branches: Sequence[ProcessingStrategy[Any]], *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, divide: Divide, branches: Sequence[ProcessingStrategy[Any]], *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._divide = divide
         self._branches = tuple(branches)
         self._waiting: tuple[deque[Message[Any]], ...] = tuple(deque[Message[Any]]() for _ in branches)
+        self._failed: set[int] = set()
         self._clock = clock
 
     def submit(self, message: Message[Any]) -> None:
@@ -69,13 +73,13 @@ class Splitter(ProcessingStrategy[Any]):
         if any(self._waiting):
             raise MessageRejected
         chunk: Any = message.value
-        for waiting, part in zip(self._waiting, self._divide(chunk), strict=True):
-            waiting.append(Message(part))
+        for index, part in enumerate(self._divide(chunk)):
+            if index not in self._failed:
+                self._waiting[index].append(Message(part))
         self._hand_on()
 
     def poll(self) -> None:
-        for branch in self._branches:
-            branch.poll()
+        self._with_each(lambda branch: branch.poll())
         self._hand_on()
 
     def close(self) -> None:
@@ -89,10 +93,8 @@ class Splitter(ProcessingStrategy[Any]):
             if any(self._waiting):
                 deadline.pause(DRAIN_PAUSE)
         self._drop()  # what no branch took in time will be read again
-        for branch in self._branches:
-            branch.close()
-        for branch in self._branches:
-            branch.join(deadline.remaining())
+        self._with_each(lambda branch: branch.close())
+        self._with_each(lambda branch: branch.join(deadline.remaining()))
 
     def terminate(self) -> None:
         self._drop()
@@ -110,15 +112,34 @@ class Splitter(ProcessingStrategy[Any]):
         for waiting in self._waiting:
             waiting.clear()
 
+    def _with_each(self, call: Callable[[ProcessingStrategy[Any]], None]) -> None:
+        """One that fails does not keep the others from their turn; what failed first is raised."""
+        first: BaseException | None = None
+        for index, branch in enumerate(self._branches):
+            try:
+                call(branch)
+            except BaseException as error:  # noqa: BLE001  # raised below
+                first = first or self._noted(index, error)
+        if first is not None:
+            raise first
+
+    def _noted(self, index: int, error: BaseException) -> BaseException:
+        """A branch that failed gets nothing any more; the others still get what waits for them."""
+        if not isinstance(error, InvalidMessage):
+            self._waiting[index].clear()
+            self._failed.add(index)
+        return error
+
     def _hand_on(self) -> None:
-        for waiting, branch in zip(self._waiting, self._branches, strict=True):
+        for index, (waiting, branch) in enumerate(zip(self._waiting, self._branches, strict=True)):
             while waiting:
                 try:
                     branch.submit(waiting[0])
                 except MessageRejected:
                     break
-                except BaseException:
+                except BaseException as error:
                     waiting.popleft()  # the branch owns it
+                    self._noted(index, error)
                     raise
                 waiting.popleft()
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowdsl.chunks import Chunk, Records
+from flowdsl.chunks import Chunk
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.kernel import CallKernel, refuse_awaitables
 
 
 class Delivered(Chunk[Any]):
-    """What is left of a chunk whose values reached a sink: its mark, and what they were."""
+    """What is left of a chunk whose values reached a sink: its mark, what they were, and where they came from."""
 
-    __slots__ = ("count", "first", "taken")
+    __slots__ = ("count", "taken", "taken_from")
 
     def __init__(self, chunk: Chunk[Any]) -> None:
         super().__init__([], chunk.mark, chunk.origins.part(0, 0))
         self.count = len(chunk)
         self.taken = chunk.values
-        self.first: list[tuple[Records, int, int]] = chunk.origins.members(0) if len(chunk) else []
+        self.taken_from = chunk.origins  # not its records: a batch has many, and only a failing flush asks for them
 
 
 def delivered(step: StepContext, values: list[Any]) -> None:

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from flowdsl.chunks import Arrived, Chunk, Records, progress
+from flowdsl.chunks import Arrived, Chunk, progress
 from flowdsl.clock import Clock
+from flowdsl.records import Records
 from flowdsl.stages.failures import DeadLetter
 from flowdsl.stages.ledger import Ledger
 from flowdsl.strategies.interface import ProcessingStrategy
@@ -51,7 +52,9 @@ class Single(Records):
         partition, offset = self.place(index)
         payload = self._value.payload
         key, headers = (payload.key, payload.headers) if isinstance(payload, KafkaPayload) else (None, ())
-        return Record(partition.topic.name, partition.index, offset, key, self._raw, tuple(headers), self._value.timestamp)
+        return Record(
+            partition.topic.name, partition.index, offset, key, self._raw, tuple(headers), self._value.timestamp
+        )
 
     def window(self, start: int, stop: int) -> Records:  # noqa: ARG002  # there is only one
         return self

@@ -14,8 +14,8 @@ from typing import Any
 
 from attrs import define
 
-from flowdsl.chunks import Records
 from flowdsl.errors import StepFailed, told
+from flowdsl.records import Records
 from flowdsl.stages.context import Site, StepCount
 from flowdsl.stages.ledger import Ledger
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
@@ -174,4 +174,3 @@ def failure_headers(record: Record[Any], failure: Failure) -> tuple[tuple[str, b
         "attempts": str(failure.attempts),
     }
     return tuple((f"flowdsl-{name}", text.encode("utf-8", "replace")) for name, text in told_by.items())
-

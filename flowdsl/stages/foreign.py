@@ -11,9 +11,10 @@ from typing import Any
 
 from attrs import define
 
-from flowdsl.chunks import NOTHING, Chunk, Picked, Records, progress
+from flowdsl.chunks import NOTHING, Chunk, Picked, progress
 from flowdsl.clock import Clock
 from flowdsl.errors import FlowError, InvalidMessage
+from flowdsl.records import Records
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Failure, Handler, Verdict
 from flowdsl.stages.ledger import Ledger
@@ -104,7 +105,9 @@ def _next_offsets(members: list[tuple[Records, int, int]]) -> dict[Partition, in
 class ForeignEnd(Step[Any, Any]):
     """What a hand-written strategy in the middle hands its results to."""
 
-    def __init__(self, passage: Passage, step: StepContext, next_step: ProcessingStrategy[Any], *, clock: Clock) -> None:
+    def __init__(
+        self, passage: Passage, step: StepContext, next_step: ProcessingStrategy[Any], *, clock: Clock
+    ) -> None:
         super().__init__(next_step, clock=clock)
         self._passage, self._step = passage, step
         self._told = 0

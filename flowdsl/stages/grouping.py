@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from flowdsl.chunks import Chunk, Origins, Part, Picked, Records
+from flowdsl.chunks import Chunk, Origins, Part, Picked
 from flowdsl.clock import Clock
+from flowdsl.records import Records
 from flowdsl.stages.context import StepCount
 
 SPARSE = 8
@@ -39,7 +40,9 @@ class Grouped(Origins):
 
     def members(self, index: int) -> list[tuple[Records, int, int]]:
         pieces = self._groups[index]
-        return [member for origins, start, stop in pieces for at in range(start, stop) for member in origins.members(at)]
+        return [
+            member for origins, start, stop in pieces for at in range(start, stop) for member in origins.members(at)
+        ]
 
 
 class Grouping:

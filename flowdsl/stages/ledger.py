@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from flowdsl.chunks import Records
+from flowdsl.records import Records
 from flowdsl.types import Partition
 
 MOST_APART = 10_000

@@ -106,7 +106,7 @@ class Segment(Step[Any, Any]):
         return self._collector is not None and self._collector.held > 0
 
     def flush(self) -> None:
-        if self._collector is not None and not self._ended and not self._switch.failed:
+        if self._collector is not None and not self._switch.failed:
             self._emit_all(self._collector.flush())
 
     def abandon(self) -> None:

@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from flowdsl.chunks import Chunk
-from flowdsl.stages.context import StepContext
 from flowdsl.types import Partition, PerState
 
 
-def lanes(step: StepContext, chunk: Chunk[Any], per: PerState) -> list[Partition | None]:
+def lanes(chunk: Chunk[Any], per: PerState) -> list[Partition | None]:
     """The partition of each value, as far as states differ: None where there is one for all."""
     if per == "flow" or not chunk.values:
         return [None] * len(chunk)
-    if step.single_partition:
-        window, position, _ = chunk.origins.members(0)[0]
-        return [window.place(position)[0]] * len(chunk)
-    return [window.place(position)[0] for at in range(len(chunk)) for window, position, _ in chunk.origins.members(at)[:1]]
+    partition = chunk.origins.partition
+    if partition is not None:
+        return [partition] * len(chunk)
+    return [
+        window.place(position)[0] for at in range(len(chunk)) for window, position, _ in chunk.origins.members(at)[:1]
+    ]
 
 
 def fresh(initial: Any) -> Callable[[], Any]:

@@ -35,9 +35,7 @@ class Switch:
 
     def stop(self) -> None:
         """End the run after the record in hand. May be called from a signal handler and from any thread."""
-        if not self.stopping:
-            self._until = self._clock() + GRACE
-            self.stopping = True
+        self.stopping = True
         # The loop publishes its iterator before it looks at ``stopping``, and this sets ``stopping`` before it looks at
         # the iterator: whichever comes first, one of the two sees the other.
         running = self.running
@@ -61,9 +59,9 @@ class Switch:
     @property
     def one_by_one(self) -> bool:
         """Whether the time must be looked at before each record."""
+        if self.stopping and self._until is None:
+            self._until = self._clock() + GRACE  # the record in hand is finished only now
         return self._until is not None
 
     def has_time(self) -> bool:
         return self._until is None or self._clock() < self._until
-
-

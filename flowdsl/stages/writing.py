@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flowdsl.chunks import Chunk, Records, progress
+from flowdsl.chunks import NOTHING, Chunk, progress
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.ending import Delivered, delivered
 from flowdsl.stages.failures import Failure, Handler
@@ -21,7 +21,9 @@ class WriteKernel(Kernel):
 
     takes_all = True
 
-    def __init__(self, step: StepContext, handler: Handler, write: Callable[[Sequence[Any]], Any], *, stops: bool) -> None:
+    def __init__(
+        self, step: StepContext, handler: Handler, write: Callable[[Sequence[Any]], Any], *, stops: bool
+    ) -> None:
         super().__init__(step, handler)
         self._write = write
         self.whole = stops
@@ -62,15 +64,16 @@ class FlushGate:
         self._count = 0
         self._mark: int | None = None
         self._since = step.clock()
-        self._members: list[tuple[Records, int, int]] = []
+        self._first = NOTHING
 
     def add(self, chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
-        if isinstance(chunk, Delivered):
+        if isinstance(chunk, Delivered) and chunk.count:
             if not self._count:
-                self._members = chunk.first
+                self._first = chunk.taken_from
                 self._since = self._step.clock()
             self._count += chunk.count
-            self._values += chunk.taken
+            if self._step.run.delivered is not None:  # nobody else wants them, and there may be many until a flush
+                self._values += chunk.taken
         elif not self._count:
             return (chunk,)
         self._mark = chunk.mark
@@ -87,7 +90,7 @@ class FlushGate:
         delivered(self._step, self._values)
         self._step.count.emitted += self._count
         mark = self._mark
-        self._values, self._count, self._mark, self._members = [], 0, None, []
+        self._values, self._count, self._mark, self._first = [], 0, None, NOTHING
         return (progress(mark),)
 
     @property
@@ -106,5 +109,5 @@ class FlushGate:
             self._flush()
         except Exception as error:
             self._step.run.switch.fail()
-            failure = Failure(self._step.site, error, None, self._members)
+            failure = Failure(self._step.site, error, None, self._first.members(0))
             raise failure.raised() from error

@@ -10,6 +10,7 @@ import logging
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
@@ -42,8 +43,6 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         self._closed = False
         self._over = False
 
-    # -- hooks ----------------------------------------------------------------------------------------------------
-
     @abstractmethod
     def accept(self, message: Message[In | FilteredPayload]) -> None:
         """Own this message: work on it, hold it, or ``emit`` it. An InvalidMessage raised here is taken care of."""
@@ -73,8 +72,6 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         """When ``advance`` is needed at the latest, apart from what downstream needs."""
         return None
 
-    # -- for subclasses -------------------------------------------------------------------------------------------
-
     def emit(self, message: Message[Any]) -> None:
         """Hand a message on, behind everything that was emitted before."""
         self._outbox.append(message)
@@ -89,8 +86,6 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
     def waiting(self) -> int:
         """How many messages wait for downstream to take them."""
         return len(self._outbox)
-
-    # -- the interface --------------------------------------------------------------------------------------------
 
     def submit(self, message: Message[In | FilteredPayload]) -> None:
         if self._closed:
@@ -121,9 +116,11 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         self._closed = True
         try:
             self._finish(deadline)
-        finally:  # what is downstream came before whatever failed here
-            self.next_step.close()
-            self._later(lambda: self._downstream(lambda: self.next_step.join(deadline.remaining())))
+        except BaseException:
+            with suppress(BaseException):  # what failed first is what is told
+                self._join_downstream(deadline)
+            raise
+        self._join_downstream(deadline)
         if self._invalid:
             raise self._invalid.popleft()
 
@@ -140,7 +137,10 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
     def held_by(self) -> str | None:
         return self.next_step.held_by() or (str(self) if self._outbox or self.is_busy() or self.is_holding() else None)
 
-    # -- how it is done -------------------------------------------------------------------------------------------
+    def _join_downstream(self, deadline: Deadline) -> None:
+        """Also after a failure here: what is downstream came before it."""
+        self.next_step.close()
+        self._later(lambda: self._downstream(lambda: self.next_step.join(deadline.remaining())))
 
     def _own(self, message: Message[In | FilteredPayload]) -> None:
         try:

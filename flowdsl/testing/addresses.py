@@ -19,7 +19,9 @@ class Addresses:
         sources = leaves(source)
         self._brokers = [each for each in sources if isinstance(each, BrokerSource)]
         self.in_memory = not self._brokers
-        self._in_turn = [each for each in sources if isinstance(each, IterableSource)] if isinstance(source, MergedSource) else []
+        self._in_turn = (
+            [each for each in sources if isinstance(each, IterableSource)] if isinstance(source, MergedSource) else []
+        )
         names = [name for each in self._brokers if not isinstance(each.topics, Pattern) for name in each.topics]
         self._names = [""] if self.in_memory else list(dict.fromkeys(names))
         self._has_patterns = any(isinstance(each.topics, Pattern) for each in self._brokers)

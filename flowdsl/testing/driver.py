@@ -189,7 +189,9 @@ class Driver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None:
             self.close()
         else:
@@ -225,10 +227,12 @@ class Driver:
         return self.clock.utc() + timedelta(seconds=at - self.clock())
 
 
-def _closed(flow: Any) -> ClosedFlow[Any]:
+def _closed(flow: object) -> ClosedFlow[Any]:
+    given: Any = flow
+    if isinstance(flow, Flow):
+        given.run  # noqa: B018  # raises, and says which sink to add
     if not isinstance(flow, ClosedFlow):
-        if isinstance(flow, Flow):
-            getattr(flow, "run")  # noqa: B009  # raises, and says which sink to add; type checkers know that it is not there
-        msg = f"flow must be a flow that ends in a sink, not {shown(flow)}"  # pyright: ignore[reportUnknownArgumentType]  # of whatever values
+        msg = f"flow must be a flow that ends in a sink, not {shown(given)}"
         raise TypeError(msg)
-    return flow  # pyright: ignore[reportUnknownVariableType]  # as above
+    closed: ClosedFlow[Any] = given
+    return closed

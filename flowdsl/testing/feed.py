@@ -14,8 +14,8 @@ from operator import itemgetter
 from typing import Any
 
 from flowdsl.brokers.protocols import Listener, Topics
-from flowdsl.chunks import Records
 from flowdsl.errors import BrokerError
+from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Record
 
 Sent = tuple[int, Partition, Record[Any]]

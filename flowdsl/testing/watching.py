@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flowdsl.chunks import Chunk
+from flowdsl.operators.produce import ProduceTo
 from flowdsl.plan.names import NamedPlan, Step
 from flowdsl.stages.failures import DeadLetter
+from flowdsl.stages.segment import Segment
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.types import Message, Record
 
@@ -21,7 +23,7 @@ class Watch:
         self._objects: set[str] = set()
         self._steps = list(plan.all_steps()) + ([] if letters is None else list(letters.all_steps()))
         inner = [letters, *(step.dead_letters for step in self._steps)]
-        self._letter_sinks = {step.name for each in inner if each is not None for step in _sinks(each)}
+        self._letter_sinks = {step.name: step.operator for each in inner if each is not None for step in _sinks(each)}
         self._sources = [each.name for each in plan.all_sources()]
         self._rejects: Counter[str] = Counter()
         self.dead_letters: list[Record[Any]] = []
@@ -58,8 +60,13 @@ class Watch:
         """A stage that can be made to reject."""
         if not names:
             return strategy
-        ends_letters = not self._letter_sinks.isdisjoint(names)
+        ends_letters = any(self._ends_letters(strategy, name) for name in names)
         return WatchedStage(strategy, names, self._rejects, self._note_letters if ends_letters else None)
+
+    def _ends_letters(self, strategy: ProcessingStrategy[Any], name: str) -> bool:
+        """A broker's sink is two stages, of which the second sends; every other one is part of a segment."""
+        sends = isinstance(self._letter_sinks.get(name), ProduceTo)
+        return name in self._letter_sinks and isinstance(strategy, Segment) is not sends
 
     def _note(self, name: str, values: Sequence[Any]) -> None:
         self._sinks[name] += values
@@ -109,7 +116,7 @@ class WatchedStage(ProcessingStrategy[Any]):
         self._stage.submit(message)
         chunk = message.value
         if self._taken is not None and isinstance(chunk, Chunk):
-            self._taken(chunk)
+            self._taken(chunk)  # pyright: ignore[reportUnknownArgumentType]  # of whatever values
 
     def poll(self) -> None:
         self._stage.poll()

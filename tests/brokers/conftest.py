@@ -109,7 +109,12 @@ def reader_of() -> Callable[..., Reader]:
     """A reader of any client: ``reader_of(client, topics, group_id, ...)``."""
 
     def make(
-        client: Client, topics: Sequence[str] | Pattern[str], group_id: str | None = "g", *, commits: bool = False, **options: Any
+        client: Client,
+        topics: Sequence[str] | Pattern[str],
+        group_id: str | None = "g",
+        *,
+        commits: bool = False,
+        **options: Any,
     ) -> Reader:
         return Reader(client.consumer(group_id=group_id, **options), topics, commits=commits)
 

@@ -159,7 +159,10 @@ def test_future_of_a_produced_record_tells_where_it_is(broker: Broker) -> None:
     producer = broker.producer()
     futures = [producer.produce(at("t", 1), KafkaPayload(b"k", value, [("h", b"x")])) for value in (b"a", None)]
     producer.close(10.0)
-    assert [(future.result().partition, future.result().offset) for future in futures] == [(at("t", 1), 0), (at("t", 1), 1)]
+    assert [(future.result().partition, future.result().offset) for future in futures] == [
+        (at("t", 1), 0),
+        (at("t", 1), 1),
+    ]
     assert [record.value for record in broker.read("t")] == [b"a", None]
 
 

@@ -99,7 +99,10 @@ def test_picture_is_never_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatc
 
 def test_last_picture_is_drawn_when_the_body_raises() -> None:
     out, clock = Terminal(), VirtualClock()
-    with pytest.raises(RuntimeError, match="the body"), progress_bar("orders", Counting(5, total=10), to=out, clock=clock):
+    with (
+        pytest.raises(RuntimeError, match="the body"),
+        progress_bar("orders", Counting(5, total=10), to=out, clock=clock),
+    ):
         raise RuntimeError("the body")
     assert "50%" in as_shown(out.getvalue())
 

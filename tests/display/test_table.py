@@ -5,15 +5,21 @@ from __future__ import annotations
 from flowdsl.display.table import Cell, Table
 
 
-def table(*rows: tuple[Cell, ...], columns: tuple[str, ...] = ("record", "value"), notes: tuple[str, ...] = ()) -> Table:
+def table(
+    *rows: tuple[Cell, ...], columns: tuple[str, ...] = ("record", "value"), notes: tuple[str, ...] = ()
+) -> Table:
     return Table("a title", columns, rows, notes)
 
 
 def test_columns_are_aligned_under_their_names() -> None:
     rows = ((Cell("0", "label"), Cell("'a'")), (Cell("10", "label"), Cell("'bcd'")))
-    assert table(*rows, notes=("a note",)).text(80) == "\n".join(
-        ["a title", "  record  value", "  0       'a'", "  10      'bcd'", "  a note"]
-    )
+    assert table(*rows, notes=("a note",)).text(80).splitlines() == [
+        "a title",
+        "  record  value",
+        "  0       'a'",
+        "  10      'bcd'",
+        "  a note",
+    ]
 
 
 def test_numbers_stand_on_the_right() -> None:
@@ -33,7 +39,10 @@ def test_table_without_rows_is_its_title() -> None:
 def test_table_that_is_too_wide_is_shown_in_parts_that_repeat_the_first_column() -> None:
     row = (Cell("0", "label"), *(Cell("x" * 20) for _ in range(4)))
     text = table(row, columns=("record", "a", "b", "c", "d")).text(60)
-    assert [line.split() for line in text.splitlines() if "record" in line] == [["record", "a", "b"], ["record", "c", "d"]]
+    assert [line.split() for line in text.splitlines() if "record" in line] == [
+        ["record", "a", "b"],
+        ["record", "c", "d"],
+    ]
     assert max(map(len, text.splitlines())) <= 60
 
 

@@ -250,7 +250,9 @@ def test_connect_asks_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(connect("local:"), LocalBroker)
 
 
-@pytest.mark.parametrize("url", ["", "local", "locale:", "http://x", "kafka:", "kafka://", "kafka://a:1,,b:2", "kafka://a:1/path"])
+@pytest.mark.parametrize(
+    "url", ["", "local", "locale:", "http://x", "kafka:", "kafka://", "kafka://a:1,,b:2", "kafka://a:1/path"]
+)
 def test_connect_refuses_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match=r"kafka://host:9092"):
         connect(url)

@@ -331,8 +331,11 @@ def test_a_closed_flow_is_not_merged() -> None:
 
 
 def test_inside_a_branch_nothing_is_merged() -> None:
+    def merging(flow: Any) -> Any:
+        return merge(flow, SOURCE)
+
     with pytest.raises(FlowDefinitionError, match="use broadcast"):
-        SOURCE | broadcast(lambda flow: merge(flow, SOURCE))
+        SOURCE | broadcast(merging)
 
 
 # -- values in memory ---------------------------------------------------------------------------------------------

@@ -64,14 +64,18 @@ def test_stats_of_nothing_print_without_dividing_by_zero() -> None:
 
 def test_stats_show_themselves_in_a_notebook_escaped() -> None:
     steps = (StepStats("<b>", 1, 1),)
-    html = Stats(read=1, delivered=1, filtered=0, failed=0, in_flight=0, committed={}, elapsed=1.0, steps=steps)._repr_html_()
+    html = Stats(
+        read=1, delivered=1, filtered=0, failed=0, in_flight=0, committed={}, elapsed=1.0, steps=steps
+    )._repr_html_()
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
 
 
 def test_steps_stand_in_the_order_of_the_plan() -> None:
-    flow = from_iterable(range(6)) | map_(no_threes) | broadcast(
-        map_(str) | batch(2) | sink(ignore, name="first"), filter_(bool) | sink(ignore, name="second")
+    flow = (
+        from_iterable(range(6))
+        | map_(no_threes)
+        | broadcast(map_(str) | batch(2) | sink(ignore, name="first"), filter_(bool) | sink(ignore, name="second"))
     )
     stats = flow.run(on_error="skip")
     assert names(stats) == ["from_iterable", "no_threes", "broadcast", "str", "batch", "first", "bool", "second"]
@@ -126,6 +130,6 @@ def test_dead_letter_counts_as_failed_and_not_as_delivered() -> None:
 def test_sinks_of_one_name_in_the_flow_and_in_its_dead_letters_do_not_mix() -> None:
     main: list[Any] = []
     dead: list[Any] = []
-    flow = from_iterable(range(6)) | map_(no_threes) | sink(lambda value: main.append(value))
-    flow.run(on_error=dead_letter(sink(lambda value: dead.append(value))))
+    flow = from_iterable(range(6)) | map_(no_threes) | sink(main.append)
+    flow.run(on_error=dead_letter(sink(dead.append)))
     assert (main, dead) == ([0, 1, 2, 4, 5], [3])

@@ -1,8 +1,9 @@
 """What steps are called."""
 
 from functools import partial
+from typing import Any
 
-from flowdsl import Flow, batch, broadcast, dead_letter, filter_, from_iterable, map_, merge, route, sink, take
+from flowdsl import batch, broadcast, dead_letter, filter_, from_iterable, map_, merge, route, sink, take
 from flowdsl.plan.names import named
 
 
@@ -24,8 +25,7 @@ class Db:
         del values
 
 
-def names(flow: object) -> list[str]:
-    assert isinstance(flow, Flow) or hasattr(flow, "plan")
+def names(flow: Any) -> list[str]:
     return [step.name for step in named(flow.plan).all_steps()]
 
 
@@ -35,7 +35,8 @@ def test_a_step_is_called_like_its_function() -> None:
 
 
 def test_a_partial_is_called_like_the_function_inside() -> None:
-    assert names(from_iterable([1]) | map_(partial(partial(parse), 1))) == ["parse"]
+    wrapped: Any = partial(partial(parse), 1)
+    assert names(from_iterable([1]) | map_(wrapped)) == ["parse"]
 
 
 def test_lambdas_and_steps_without_function_are_called_like_the_operator() -> None:

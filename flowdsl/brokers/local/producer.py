@@ -20,9 +20,7 @@ from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
 class LocalProducer:
     """Implements ``Producer``. ``queue_size``: how many records may wait for their report."""
 
-    def __init__(
-        self, storage: Storage, *, clock: Clock, waiter: Waiter, partitions: int, queue_size: int
-    ) -> None:
+    def __init__(self, storage: Storage, *, clock: Clock, waiter: Waiter, partitions: int, queue_size: int) -> None:
         self._storage, self._clock, self._waiter = storage, clock, waiter
         self._new_partitions, self._queue_size = partitions, queue_size
         self._partitioner = Partitioner()
@@ -50,7 +48,9 @@ class LocalProducer:
     def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[BrokerValue[KafkaPayload]]:
         self._check_open()
         topic, index = (
-            (destination.topic.name, destination.index) if isinstance(destination, Partition) else (destination.name, None)
+            (destination.topic.name, destination.index)
+            if isinstance(destination, Partition)
+            else (destination.name, None)
         )
         now = self._clock.utc()
         headers = tuple(payload.headers or ())
@@ -89,7 +89,9 @@ class LocalProducer:
         if index is None:
             index = self._partitioner(record.topic, record.key, len(logs))
         if not 0 <= index < len(logs):
-            return DeliveryFailed(f"topic {record.topic!r} has {len(logs)} partitions, and none with the number {index}")
+            return DeliveryFailed(
+                f"topic {record.topic!r} has {len(logs)} partitions, and none with the number {index}"
+            )
         when = record.timestamp or now
         if when.tzinfo is None:
             return DeliveryFailed(f"a record for {record.topic!r} has a timestamp without a time zone: {shown(when)}")

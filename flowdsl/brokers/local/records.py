@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from flowdsl.brokers.local.log import Columns
-from flowdsl.chunks import Records
+from flowdsl.records import Records
 from flowdsl.types import Partition, Record
 
 
@@ -42,6 +42,10 @@ class LocalRecords(Records):
             for span in self._spans:
                 self._payload += span.columns.values[span.start : span.stop]
         return self._payload
+
+    @property
+    def partition(self) -> Partition | None:
+        return self._spans[0].partition if len(self._spans) == 1 else None
 
     def _find(self, index: int) -> tuple[Span, int]:
         at = bisect_right(self._bounds, index) - 1

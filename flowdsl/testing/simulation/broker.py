@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from flowdsl.brokers.local.consumer import LocalConsumer
 from flowdsl.brokers.protocols import Delivery, Listener, Outgoing, Topics
-from flowdsl.chunks import Records
 from flowdsl.clock import Clock
 from flowdsl.errors import BrokerError, DeliveryFailed
+from flowdsl.records import Records
 from flowdsl.testing.simulation.faults import Dice
+from flowdsl.testing.simulation.reading import gathered
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
 
 MOST_AT_ONCE = 12
@@ -21,6 +22,7 @@ MOST_AT_ONCE = 12
 
 Tell = Callable[[str], None]
 Answered = Callable[[BrokerError | None], None]
+
 
 class CommitWatch(Protocol):
     """Who looks at commits."""
@@ -39,6 +41,7 @@ class SimulatedConsumer:
         self.commits = self.commits_start = True
         self.wake = clock()
         self.epochs: dict[Partition, int] = {}
+        self._changed: set[Partition] = set()
         self._under_way: deque[tuple[float, dict[Partition, int], BrokerError | None, Answered]] = deque()
         self._answers: deque[tuple[Answered, BrokerError | None]] = deque()
         self._gone = False
@@ -53,11 +56,19 @@ class SimulatedConsumer:
             text = "the simulated broker failed a read"
             raise BrokerError(text)
         most = limit if self._dice.calm else min(limit, self._dice.random.randint(1, MOST_AT_ONCE))
-        records = self._inner.read(most, 0.0)
+        records: Records = self._inner.read(most, 0.0)
+        if len(records) and self._dice.falls(self._dice.weather.read_twice):
+            records = self._read_on(records, most)
         self.wake = self._clock() + (0.0 if len(records) else timeout)
         if len(records):
             self._tell(f"reads {_spans(records)}")
         return records
+
+    def _read_on(self, records: Records, most: int) -> Records:
+        """Time passes with records in hand, and then a rebalance may begin."""
+        self._clock.sleep(self._dice.delay(0.2))
+        self._changed.clear()
+        return gathered(records, self._inner.read(most, 0.0), self._changed)
 
     def poll(self, timeout: float = 0.0) -> BrokerValue[KafkaPayload] | None:
         return self._inner.poll(timeout)
@@ -79,13 +90,21 @@ class SimulatedConsumer:
         """What the group calls this member."""
         return self._inner.member_id
 
+    def changes_hands(self, partitions: Collection[Partition]) -> None:
+        """What was read of these and not returned yet is not returned."""
+        self._changed.update(partitions)
+
     def begin_epoch(self, partition: Partition) -> None:
         """From here on this partition is read anew: what was delivered before may come again."""
         self.epochs[partition] = self.epochs.get(partition, 0) + 1
 
     def commit(self, offsets: Mapping[Partition, int], answered: Answered) -> None:
         wanted = dict(offsets)
-        error = BrokerError("the simulated broker lost a commit") if self._dice.falls(self._dice.weather.commit_lost) else None
+        error = (
+            BrokerError("the simulated broker lost a commit")
+            if self._dice.falls(self._dice.weather.commit_lost)
+            else None
+        )
         at = self._clock() + self._dice.delay(self._dice.weather.commit_delay)
         self._tell(f"commits {named(wanted)}{', which is lost' if error else ''}")
         self._under_way.append((at, wanted, error, answered))
@@ -156,14 +175,17 @@ class _Watched:
         self._tell(f"is assigned {named(partitions)}")
         for partition in partitions:
             self._consumer.begin_epoch(partition)
+        self._consumer.changes_hands(partitions)
         self._listener.assigned(partitions)
 
     def revoked(self, partitions: Collection[Partition]) -> None:
         self._tell(f"is to give up {', '.join(map(str, sorted(partitions)))}")
+        self._consumer.changes_hands(partitions)
         self._listener.revoked(partitions)
 
     def lost(self, partitions: Collection[Partition]) -> None:
         self._tell(f"lost {', '.join(map(str, sorted(partitions)))}")
+        self._consumer.changes_hands(partitions)
         self._listener.lost(partitions)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
 from attrs import evolve, frozen
 
+from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
+from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.types import Message
+
+SESSION = 8.0
+"""Seconds after which a member that does not read is expelled."""
+OFFER_SECONDS = 0.05
+"""How long a stalled stage takes to reject."""
 
 
 class SimulatedFault(Exception):  # noqa: N818  # named for what it is
@@ -23,11 +31,15 @@ class Weather:
     eager: bool
     partitions: int
     gaps: float
+    late: float
     reject: float
+    stall: float
     step_fails: float
     sink_fails: float
-    sink_slow: float
+    slow: float
+    very_slow: float
     read_fails: float
+    read_twice: float
     commit_lost: float
     commit_delay: float
     produce_delay: float
@@ -52,11 +64,15 @@ class Weather:
             eager=random.random() < 0.4,
             partitions=random.randint(1, 4),
             gaps=chance(0.4),
+            late=random.choice((0.0, 0.5, 1.0)),
             reject=chance(0.6),
+            stall=chance(0.02),
             step_fails=chance(0.02),
             sink_fails=chance(0.04),
-            sink_slow=chance(0.2),
+            slow=chance(0.2),
+            very_slow=chance(0.01),
             read_fails=chance(0.02),
+            read_twice=random.choice((0.0, 0.3)),
             commit_lost=chance(0.3),
             commit_delay=random.choice((0.0, 0.05, 0.4)),
             produce_delay=random.choice((0.0, 0.02, 0.3)),
@@ -72,10 +88,25 @@ class Weather:
 
 
 CALM: dict[str, float] = dict.fromkeys(
-    (
-        "gaps reject step_fails sink_fails sink_slow read_fails commit_lost commit_delay produce_delay produce_partial "
-        "crash freeze leave"
-    ).split(),
+    [
+        "gaps",
+        "late",
+        "reject",
+        "stall",
+        "step_fails",
+        "sink_fails",
+        "slow",
+        "very_slow",
+        "read_fails",
+        "read_twice",
+        "commit_lost",
+        "commit_delay",
+        "produce_delay",
+        "produce_partial",
+        "crash",
+        "freeze",
+        "leave",
+    ],
     0.0,
 )
 """What a run without faults changes."""
@@ -101,22 +132,23 @@ class Dice:
 
 
 class FaultyStage(ProcessingStrategy[Any]):
-    """Stands before a stage: rejects some messages, and fails on some, before the stage sees them."""
+    """Stands before a stage: rejects some messages, now and then all of them for seconds; fails on some, unseen."""
 
-    def __init__(self, stage: ProcessingStrategy[Any], dice: Dice, *, fails: bool) -> None:
-        self._stage, self._dice, self._fails = stage, dice, fails
+    def __init__(self, stage: ProcessingStrategy[Any], dice: Dice, clock: Clock, *, fails: bool) -> None:
+        self._stage, self._dice, self._clock, self._fails = stage, dice, clock, fails
+        self._stalled_until = 0.0
 
     def submit(self, message: Message[Any]) -> None:
         weather = self._dice.weather
+        self._stall()
         if self._dice.falls(weather.reject):
             raise MessageRejected
-        if self._fails and self._dice.falls(weather.step_fails):
-            text = "a stage was made to fail"
-            raise SimulatedFault(text)
+        self._fail(weather.step_fails)
         self._stage.submit(message)
 
     def poll(self) -> None:
         self._stage.poll()
+        self._fail(self._dice.weather.step_fails / 8)
 
     def close(self) -> None:
         self._stage.close()
@@ -133,13 +165,72 @@ class FaultyStage(ProcessingStrategy[Any]):
     def held_by(self) -> str | None:
         return self._stage.held_by()
 
+    def _stall(self) -> None:
+        if self._dice.falls(self._dice.weather.stall):
+            self._stalled_until = self._clock() + self._dice.random.choice((0.3, 3.0, 1.2 * SESSION))
+        if not self._dice.calm and self._clock() < self._stalled_until:
+            self._clock.sleep(OFFER_SECONDS)
+            raise MessageRejected
 
-class Slowness:
-    """Lets time pass inside user functions, now and then more than anybody expects."""
+    def _fail(self, chance: float) -> None:
+        if self._fails and self._dice.falls(chance):
+            text = "a stage was made to fail"
+            raise SimulatedFault(text)
+
+
+class Risk:
+    """What may happen whenever a user's function is called: it is slow, or it fails."""
 
     def __init__(self, dice: Dice, clock: Clock) -> None:
         self._dice, self._clock = dice, clock
 
-    def pass_time(self) -> None:
-        if self._dice.falls(self._dice.weather.sink_slow):
-            self._clock.sleep(self._dice.random.choice((0.01, 0.1, 0.7)))
+    def of_sink(self) -> None:
+        """A sink is called: it may be slow, and it may fail before it has the value."""
+        self.pass_time(1.0)
+        self.fail(self._dice.weather.sink_fails, "a sink was made to fail")
+
+    def of_function(self) -> None:
+        """Any other function is called."""
+        self.pass_time(0.25)
+        self.fail(self._dice.weather.step_fails / 2, "a function was made to fail")
+
+    def pass_time(self, share: float) -> None:
+        """Now and then more of it than the broker is patient."""
+        weather, random = self._dice.weather, self._dice.random
+        if self._dice.falls(weather.slow * share):
+            self._clock.sleep(random.choice((0.01, 0.1, 0.7)))
+        if self._dice.falls(weather.very_slow * share):
+            self._clock.sleep(1.2 * SESSION)
+
+    def fail(self, chance: float, text: str) -> None:
+        if self._dice.falls(chance):
+            raise SimulatedFault(text)
+
+
+class RiskyKernel(Kernel):
+    """A kernel whose function may be slow or fail, at any of the values."""
+
+    def __init__(self, kernel: Kernel, risk: Callable[[], None]) -> None:
+        super().__init__(kernel.step, kernel.handler)
+        self._kernel, self._risk = kernel, risk
+        self.takes_all, self.whole = kernel.takes_all, kernel.whole
+        self.ended = kernel.ended
+
+    def inputs(self, chunk: Chunk[Any]) -> list[Any]:
+        return self._kernel.inputs(chunk)
+
+    def apply(self, inputs: Iterator[Any], done: Done) -> None:
+        self._kernel.apply(self._risked(inputs), done)
+
+    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
+        out = self._kernel.finish(chunk, results)
+        self.ended = self._kernel.ended
+        return out
+
+    def emitted(self, out: Chunk[Any]) -> int:
+        return self._kernel.emitted(out)
+
+    def _risked(self, inputs: Iterator[Any]) -> Iterator[Any]:
+        for value in inputs:
+            self._risk()
+            yield value

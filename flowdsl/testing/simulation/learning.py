@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from random import Random
 from typing import Any
 
 from attrs import evolve
 
 from flowdsl.testing.simulation.faults import CALM, Dice, Weather
-from flowdsl.testing.simulation.oracle import Atom, Expectations, Trace, atoms_of, frozen_atom
-from flowdsl.testing.simulation.world import Scene, World
+from flowdsl.testing.simulation.oracle import Atom, Expectations, Oracle, Trace, atoms_of, frozen_atom
+from flowdsl.testing.simulation.rest import live_alone
+from flowdsl.testing.simulation.scene import Scene
+from flowdsl.testing.simulation.world import World
 from flowdsl.types import Partition, Record
 
 
-class Witness:
+class Witness(Oracle):
     """Writes down what the sinks got; an oracle that expects nothing."""
 
     def __init__(self, trace: Trace | None) -> None:
-        self._trace = trace
+        super().__init__(Expectations(()), trace, frozenset(), ordered=False)
         self.atoms: Counter[Atom] = Counter()
-        self.logs: dict[Partition, Any] = {}
-
-    def wrote(self, partition: Partition, offset: int, record: int) -> None:
-        """The log has a record."""
 
     def got(self, sink: str, output: Any, member: int, epochs: Mapping[Partition, int]) -> None:  # noqa: ARG002  # see Oracle
         self.atoms.update((sink, frozen_atom(value)) for value in atoms_of(output, self._trace))
 
-    def committing(self, life: object, offsets: Mapping[Partition, int], owned: Collection[Partition]) -> None:
+    def committing(
+        self,
+        life: Callable[[Partition], Hashable],
+        offsets: Mapping[Partition, int],
+        owned: Collection[Partition],
+        ends: Mapping[Partition, int],
+    ) -> None:
         """A commit leaves."""
-
-    def raise_violation(self) -> None:
-        """Nothing is promised here."""
 
     def at_end(self) -> None:
         """All is over."""
@@ -44,6 +45,7 @@ def learn(scene: Scene, trace: Trace | None) -> tuple[Expectations, bool]:
 
     Raises ValueError where outputs depend on several records and no ``trace`` tells on which.
     """
+    scene = scene.endless
     alone = [_faultless(evolve(scene, records=[record]), trace) for record in scene.records]
     together = _faultless(scene, trace)
     total: Counter[Atom] = Counter()
@@ -73,10 +75,14 @@ def _by_prefix(scene: Scene, trace: Trace | None) -> list[Counter[Atom]]:
 
 
 def _faultless(scene: Scene, trace: Trace | None) -> Counter[Atom]:
-    weather = evolve(Weather.drawn(Random(0)), **CALM, eager=False, commit_seconds=0.5, commit_messages=None, stop_timeout=60.0)
+    random = Random(0)  # repeatable on purpose
+    calm: dict[str, Any] = CALM
+    weather = evolve(
+        Weather.drawn(random), **calm, eager=False, commit_seconds=0.5, commit_messages=None, stop_timeout=60.0
+    )
     witness = Witness(trace)
-    world = World(scene, Dice(Random(0), weather), witness, keeps_trace=False)
-    world.run_alone()
+    world = World(scene, Dice(random, weather), witness, keeps_trace=False)
+    live_alone(world)
     return witness.atoms
 
 

@@ -8,12 +8,17 @@ from typing import Any
 from flowdsl.brokers.protocols import Client, Outgoing, Settings
 from flowdsl.compiler import new_run, prepare
 from flowdsl.errors import BrokerError, StepFailed, StopTimeout
-from flowdsl.plan.nodes import Plan
 from flowdsl.processing.loop import Loop
+from flowdsl.stages.ending import SinkKernel
+from flowdsl.stages.failures import Stop
+from flowdsl.stages.kernel import Kernel
+from flowdsl.stages.segment import Segment
 from flowdsl.stages.switch import Switch
+from flowdsl.stages.writing import WriteKernel
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.testing.simulation.broker import SimulatedConsumer, SimulatedProducer
-from flowdsl.testing.simulation.faults import Dice, FaultyStage, SimulatedFault, Slowness
+from flowdsl.testing.simulation.faults import Dice, FaultyStage, Risk, RiskyKernel, SimulatedFault
+from flowdsl.testing.simulation.scene import Scene
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import CommitPolicy
 
@@ -23,20 +28,20 @@ Got = Callable[[str, Any, "Member"], None]
 class RecordingSink:
     """Stands in for a sink that is an object: what is written is safe once it is flushed."""
 
-    def __init__(self, name: str, member: Member, *, flushes: bool) -> None:
-        self._name, self._member = name, member
+    def __init__(self, name: str, member: Member, risk: Callable[[], None], *, flushes: bool) -> None:
+        self._name, self._member, self._risk = name, member, risk
         self._written: list[Any] = []
         if flushes:
             self.flush = self._flush
 
     def write(self, values: Sequence[Any]) -> None:
-        self._member.risk()
+        self._risk()
         self._written += values
         if not hasattr(self, "flush"):
             self._flush()
 
     def _flush(self) -> None:
-        self._member.risk()
+        self._member.risk.of_sink()
         written, self._written = self._written, []
         for value in written:
             self._member.got(self._name, value)
@@ -48,18 +53,15 @@ class Member:
     def __init__(
         self,
         number: int,
-        plan: Plan,
-        topics: Any,
+        scene: Scene,
         consumer: SimulatedConsumer,
         dice: Dice,
         clock: VirtualClock,
         got: Got,
-        *,
-        may_fail: frozenset[str],
     ) -> None:
         self.number, self.consumer, self._dice, self._clock, self._got = number, consumer, dice, clock, got
-        self._may_fail = may_fail
-        self._slowness = Slowness(dice, clock)
+        self._scene = scene
+        self.risk = Risk(dice, clock)
         self.is_alive = True
         self.error: BaseException | None = None
         self._producers: list[SimulatedProducer] = []
@@ -75,8 +77,8 @@ class Member:
         weather = dice.weather
         self.loop = Loop(
             consumer,
-            topics,
-            prepare(plan, run),
+            scene.topics,
+            prepare(scene.plan, run),
             clock=clock,
             switch=run.switch,
             policy=CommitPolicy(weather.commit_seconds, weather.commit_messages),
@@ -111,13 +113,6 @@ class Member:
         self.is_alive = False
         self.consumer.vanish()
 
-    def risk(self) -> None:
-        """A sink is at work: it may be slow, or fail."""
-        self._slowness.pass_time()
-        if self._dice.falls(self._dice.weather.sink_fails):
-            text = "a sink was made to fail"
-            raise SimulatedFault(text)
-
     def got(self, name: str, value: Any) -> None:
         self._got(name, value, self)
 
@@ -145,16 +140,24 @@ class Member:
         self.loop.finish()
 
     def _faulty(self, stage: ProcessingStrategy[Any], names: tuple[str, ...]) -> ProcessingStrategy[Any]:
-        return FaultyStage(stage, self._dice, fails=bool(names))
+        if isinstance(stage, Segment):
+            stage.kernels = tuple(self._risky(kernel) for kernel in stage.kernels)
+        return FaultyStage(stage, self._dice, self._clock, fails=bool(names))
+
+    def _risky(self, kernel: Kernel) -> Kernel:
+        """Sinks have their own risk; a record that is skipped or a dead letter by chance would look lost."""
+        of_sink = isinstance(kernel, SinkKernel | WriteKernel)
+        return (
+            RiskyKernel(kernel, self.risk.of_function) if isinstance(kernel.handler, Stop) and not of_sink else kernel
+        )
 
     def _sink(self, name: str, target: Any) -> Any:
+        risk = self.risk.of_sink if name in self._scene.may_fail else _no_risk
         if hasattr(target, "write"):
-            return RecordingSink(name, self, flushes=hasattr(target, "flush"))
-        risky = name in self._may_fail
+            return RecordingSink(name, self, risk, flushes=hasattr(target, "flush"))
 
         def record(value: Any) -> None:
-            if risky:
-                self.risk()
+            risk()
             self.got(name, value)
 
         return record
@@ -163,6 +166,10 @@ class Member:
         def arrived(outgoing: Outgoing) -> None:
             self.got(outgoing.topic, outgoing.value)
 
-        producer = SimulatedProducer(self._dice, self._clock, arrived, fails=bool(self._may_fail))
+        producer = SimulatedProducer(self._dice, self._clock, arrived, fails=self._scene.refuses)
         self._producers.append(producer)
         return producer
+
+
+def _no_risk() -> None:
+    pass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field, frozen
 
@@ -18,10 +18,13 @@ Trace = Callable[[Any], Any]
 Atom = tuple[str, Hashable]
 """The sink, and what it got, as far as it names records."""
 
-ALL_CHECKS = frozenset({"lost", "ahead", "backward", "foreign", "order", "bounded", "converges"})
-"""``lost``: at the end the sinks have everything. ``ahead``: when an offset is committed they have all below it.
-``backward``: within an assignment a commit never goes back. ``foreign``: only owners commit. ``order``: per partition, up to replays. ``bounded``: what is in flight.
-``converges``: once nothing goes wrong any more, all is committed."""
+ALL_CHECKS = frozenset({"lost", "ahead", "backward", "foreign", "order", "twice", "bounded", "converges", "raised"})
+"""``lost``: at the end the sinks have everything. ``ahead``: when an offset is committed they have all below it, and the
+log has it. ``backward``: within an assignment a commit never goes back. ``foreign``: only owners commit. ``order``: per
+partition, up to replays. ``twice``: the sinks get nothing again that was not read again. ``bounded``: what is in
+flight. ``converges``: once nothing goes wrong any more, all is committed, and who is asked to stop leaves nothing.
+``raised``: nobody dies of what nothing in the simulation did to it."""
+MOST_IN_FLIGHT = 20_000
 
 
 class Violation(Exception):  # noqa: N818  # never leaves the simulation
@@ -38,7 +41,8 @@ def atoms_of(output: Any, trace: Trace | None) -> list[Any]:
         named = trace(output)
         return [*named] if isinstance(named, Iterable) and not isinstance(named, str | bytes | dict) else [named]
     if isinstance(output, list | tuple):
-        return [atom for each in output for atom in atoms_of(each, None)]
+        parts = cast("Sequence[Any]", output)
+        return [atom for each in parts for atom in atoms_of(each, None)]
     return [output]
 
 
@@ -48,7 +52,8 @@ def frozen_atom(value: Any) -> Hashable:
         hash(value)
     except TypeError:
         return f"{type(value).__name__} {value!r}"
-    return value
+    atom: Hashable = value
+    return atom
 
 
 @frozen
@@ -84,12 +89,13 @@ class Oracle:
     def __init__(self, expected: Expectations, trace: Trace | None, checks: frozenset[str], *, ordered: bool) -> None:
         self._expected, self._trace, self._checks = expected, trace, checks
         self._ordered = ordered and "order" in checks
-        self._index = expected.index_of() if self._ordered else {}
+        self._index = expected.index_of()
         self._position: dict[int, tuple[Partition, int]] = {}
         self.logs: dict[Partition, Ledger] = {}
         self.delivered: Counter[Atom] = Counter()
         self._needed: Counter[Atom] = Counter()
         self._last: dict[tuple[int, int, Partition, str], int] = {}
+        self._times: Counter[tuple[int, int, Atom]] = Counter()
         self._committed: dict[Hashable, int] = {}
         self.replays = 0
         self._violation: Violation | None = None
@@ -102,9 +108,11 @@ class Oracle:
         if self._violation is not None:
             raise self._violation
 
-    def _broken(self, check: str, text: str) -> None:
+    def broken(self, check: str, text: str, cause: BaseException | None = None) -> None:
+        """Note a promise that was broken."""
         if self._violation is None and check in self._checks:
             self._violation = Violation(check, text)
+            self._violation.__cause__ = cause
 
     def wrote(self, partition: Partition, offset: int, record: int) -> None:
         """The log has this record there."""
@@ -118,31 +126,60 @@ class Oracle:
         for value in atoms_of(output, self._trace):
             atom = (sink, frozen_atom(value))
             self.delivered[atom] += 1
-            if self._ordered and atom in self._index:
-                self._check_order(sink, self._index[atom], member, epochs)
+            if atom in self._index:
+                record = self._index[atom]
+                partition, position = self._position[record]
+                epoch = epochs.get(partition, 0)
+                self._check_once(atom, record, member, epoch)
+                if self._ordered:
+                    self._check_order(sink, partition, position, member, epoch)
 
-    def _check_order(self, sink: str, record: int, member: int, epochs: Mapping[Partition, int]) -> None:
-        partition, position = self._position[record]
-        key = member, epochs.get(partition, 0), partition, sink
+    def _check_once(self, atom: Atom, record: int, member: int, epoch: int) -> None:
+        key = member, epoch, atom
+        self._times[key] += 1
+        if self._times[key] > self._expected.atoms[record][atom]:
+            where = self._told(*self._position[record])
+            self.broken("twice", f"{atom[0]} got {shown(atom[1])} again, but the record at {where} was not read again")
+
+    def _check_order(self, sink: str, partition: Partition, position: int, member: int, epoch: int) -> None:
+        key = member, epoch, partition, sink
         last = self._last.get(key, -1)
         if position < last:
             text = f"{sink} got the record at {self._told(partition, position)} after the one at {self._told(partition, last)}"
-            self._broken("order", text)
+            self.broken("order", text)
         self._last[key] = position
 
+    def in_flight(self, member: int, records: int) -> None:
+        """So many records of a member are under way."""
+        if records > MOST_IN_FLIGHT:
+            self.broken("bounded", f"member {member} has {records} records in flight")
+
     def committing(
-        self, life: Callable[[Partition], Hashable], offsets: Mapping[Partition, int], owned: Collection[Partition]
+        self,
+        life: Callable[[Partition], Hashable],
+        offsets: Mapping[Partition, int],
+        owned: Collection[Partition],
+        ends: Mapping[Partition, int],
     ) -> None:
-        """A commit leaves a member. ``life``: of which assignment; ``owned``: which partitions are its own just now."""
+        """A commit leaves a member.
+
+        ``life``: of which assignment; ``owned``: which partitions are its own just now; ``ends``: where the logs end.
+        """
         for partition, offset in sorted(offsets.items()):
             key = life(partition)
             last = self._committed.get(key, 0)
             if offset < last:
-                self._broken("backward", f"{partition} is to be committed at {offset} after {last}")
+                self.broken("backward", f"{partition} is to be committed at {offset} after {last}")
             self._committed[key] = offset
             if partition not in owned:
-                self._broken("foreign", f"{partition} is to be committed at {offset} by a member that it is not assigned to")
-            self._prove(partition, self.logs[partition], offset)
+                self.broken(
+                    "foreign", f"{partition} is to be committed at {offset} by a member that it is not assigned to"
+                )
+            if offset > ends[partition]:
+                self.broken(
+                    "ahead", f"{partition} is to be committed at {offset}, but its log ends at {ends[partition]}"
+                )
+            self._prove(partition, self.logs.setdefault(partition, Ledger()), offset)
 
     def _prove(self, partition: Partition, log: Ledger, offset: int) -> None:
         while log.proved < len(log.offsets) and log.offsets[log.proved] < offset:
@@ -152,7 +189,7 @@ class Oracle:
                 if self.delivered[atom] < self._needed[atom]:
                     where = self._told(partition, log.proved)
                     text = f"{partition} is committed at {offset}, but {atom[0]} never got {shown(atom[1])} of the record at {where}"
-                    self._broken("ahead", text)
+                    self.broken("ahead", text)
                     return
             log.proved += 1
 
@@ -163,7 +200,7 @@ class Oracle:
             wanted.update(atoms)
         for atom, count in wanted.items():
             if self.delivered[atom] < count:
-                self._broken("lost", f"{atom[0]} never got {shown(atom[1])}")
+                self.broken("lost", f"{atom[0]} never got {shown(atom[1])}")
         self.replays = sum(self.delivered.values()) - sum(wanted.values())
 
     def _told(self, partition: Partition, position: int) -> str:

@@ -1,0 +1,70 @@
+"""What one read of a source brings: the records, in the order of arrival, and where the reader stands after them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from flowdsl.types import BaseValue, Partition, Record
+
+
+class Records(BaseValue[list[Any]]):
+    """Consecutive records as a source read them. What a consumer returns, and what it submits to a compiled pipeline.
+
+    ``positions``: where the consumer stands after these records, which may be past the last of them: transactions and
+    compaction leave gaps. Empty for a window that ends before the read does.
+    """
+
+    __slots__ = ("positions",)
+
+    def __init__(self, positions: Mapping[Partition, int]) -> None:
+        self.positions = positions
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def payload(self) -> list[Any]:
+        """The raw values in the order of arrival: bytes, or None for a tombstone."""
+
+    @abstractmethod
+    def place(self, index: int) -> tuple[Partition, int]:
+        """Partition and offset of one record."""
+
+    @abstractmethod
+    def record(self, index: int) -> Record[Any]:
+        """One record with key, headers and timestamp; its value is the raw one."""
+
+    @abstractmethod
+    def window(self, start: int, stop: int) -> Records:
+        """The records from ``start`` to ``stop``; with ``positions`` only if they end where these do."""
+
+    @property
+    def partition(self) -> Partition | None:
+        """The partition of all of them; None where there are several, or where that is not known."""
+        return None
+
+    def nbytes(self) -> int:
+        """How large the values are, in bytes, where that is known."""
+        return sum(len(value) for value in self.payload if isinstance(value, bytes))
+
+    @property
+    def committable(self) -> dict[Partition, int]:
+        return self.committable_below(len(self))
+
+    def committable_below(self, stop: int) -> dict[Partition, int]:
+        """The next offsets to read once the first ``stop`` records are done."""
+        if stop == len(self) and self.positions:
+            return dict(self.positions)
+        offsets: dict[Partition, int] = {}
+        for index in range(stop):
+            partition, offset = self.place(index)
+            offsets[partition] = offset + 1
+        return offsets
+
+    @property
+    def timestamp(self) -> datetime | None:
+        return self.record(len(self) - 1).timestamp if len(self) else None

@@ -1,0 +1,96 @@
+"""How a world comes to rest: once nothing goes wrong any more, everything must be delivered and committed."""
+
+from __future__ import annotations
+
+from flowdsl.testing.simulation.member import Member
+from flowdsl.testing.simulation.world import GROUP, World
+
+MOST_ROUNDS = 6_000
+QUIET_SECONDS = 1.5
+"""Without a read, a delivery or a commit for so long, beyond what the flow itself waits, the world is at rest."""
+IDLE_TURNS = 6
+"""Turns that bring nothing, in a row, after which a faultless run is at its end."""
+
+
+def live(world: World) -> None:
+    """Live through it all. Raises Violation."""
+    world.run()
+    world.calm_down()
+    _until_quiet(world)
+    for member in list(world.alive):
+        world.stop_if_alive(member)
+        _until_quiet(world)
+    world.join()
+    world.join()
+    world.topics.end()
+    _until_quiet(world)
+    for member in list(world.alive):
+        _stop_in_peace(world, member)
+        _until_quiet(world)
+    world.oracle.at_end()
+    world.oracle.raise_violation()
+    _check_committed(world)
+
+
+def live_alone(world: World) -> None:
+    """One member, no mischief: what the flow does by itself. Raises what it raises."""
+    world.topics.write()
+    world.join()
+    member = world.alive[0]
+    idle = 0
+    while member.is_alive and idle < IDLE_TURNS:
+        before = member.loop.feeder.taken
+        _turn_alone(world, member)
+        waits = not member.loop.feeder.is_empty or member.loop.feeder.taken > before
+        idle = 0 if waits else idle + 1
+    if member.is_alive:
+        member.stop()
+    if member.error is not None:
+        raise member.error
+
+
+def _turn_alone(world: World, member: Member) -> None:
+    world.clock.sleeps = 0
+    world.clock.advance(max(0.0, member.wake - world.clock()))
+    member.consumer.arrive()
+    member.turn()
+
+
+def _until_quiet(world: World) -> None:
+    world.last_event = world.clock()
+    for _ in range(MOST_ROUNDS):
+        if not world.alive and world.ended_by_itself and _uncommitted(world) is not None:
+            world.join()
+        if not world.alive or world.clock() - world.last_event > QUIET_SECONDS + world.scene.patience:
+            return
+        world.one_turn()
+    world.oracle.broken("converges", f"the members do not come to rest within {MOST_ROUNDS} turns")
+    world.oracle.raise_violation()
+
+
+def _stop_in_peace(world: World, member: Member) -> None:
+    """With time enough a member leaves nothing that it took undone."""
+    owned = set(member.loop.membership.partitions)
+    if not world.stop_if_alive(member):
+        return
+    committed = world.client.committed(GROUP)
+    for partition, end in sorted(world.topics.ends.items()):
+        if partition in owned and committed.get(partition, 0) < end and world.oracle.logs.get(partition):
+            text = f"member {member.number} had all the time to stop, but left {partition} committed at {committed.get(partition, 0)} of {end}"
+            world.oracle.broken("converges", text)
+    world.oracle.raise_violation()
+
+
+def _check_committed(world: World) -> None:
+    told = _uncommitted(world)
+    if told is not None:
+        world.oracle.broken("converges", told)
+        world.oracle.raise_violation()
+
+
+def _uncommitted(world: World) -> str | None:
+    committed = world.client.committed(GROUP)
+    for partition, end in sorted(world.topics.ends.items()):
+        if committed.get(partition, 0) < end and world.oracle.logs.get(partition):
+            return f"{partition} is committed at {committed.get(partition, 0)} in the end, and the log ends at {end}"
+    return None

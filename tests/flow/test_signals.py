@@ -1,0 +1,143 @@
+"""SIGINT and SIGTERM, sent to real processes: the record in hand is finished, what is done is committed, nothing else
+is begun.
+
+Whoever is slow here is slow for real, since a signal interrupts real work; what is asserted is how much was begun after
+the signal, never how long it took.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+
+PROGRAM = """
+import json, signal, sys, time
+from flowdsl import *
+
+RECORDS, SLOW_FROM, SECONDS = {records}, {slow_from}, {seconds}
+broker = LocalBroker()
+broker.write("orders", map(str, range(RECORDS)))
+source = broker.source("orders", group_id="g", decode=TEXT)
+done = []
+
+def work(value):
+    if int(value) < SLOW_FROM:
+        done.append(int(value))
+        return value
+    print(value, flush=True)
+    time.sleep(SECONDS)
+    done.append(int(value))
+    return value
+
+def all_of(values):
+    return [work(value) for value in values]
+
+class Store:
+    def write(self, values):
+        all_of(values)
+
+nothing = sink(lambda value: None)
+flow = {flow}
+before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+how, told = "returned", None
+try:
+    told = flow.run({arguments})
+except BaseException as error:
+    how = type(error).__name__
+after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+with open(sys.argv[1], "w") as out:
+    json.dump({{
+        "how": how,
+        "done": done,
+        "committed": sum(broker.committed("g").values()),
+        "restored": before == after,
+        "delivered": getattr(told, "delivered", None),
+    }}, out)
+"""
+
+
+@frozen
+class Ended:
+    how: str
+    done: list[int]
+    committed: int
+    restored: bool
+    delivered: int | None
+    code: int
+
+
+def run_and_signal(
+    folder: Path,
+    flow: str,
+    *,
+    arguments: str = "",
+    records: int = 1000,
+    slow_from: int = 0,
+    seconds: float = 0.2,
+    at: int = 2,
+    numbers: tuple[signal.Signals, ...] = (signal.SIGTERM,),
+) -> Ended:
+    """Run the flow in a process of its own, and send the signals while it works on record ``at``."""
+    program = PROGRAM.format(flow=flow, arguments=arguments, records=records, slow_from=slow_from, seconds=seconds)
+    result = folder / "result.json"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(result)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == at:
+                break
+        for number in numbers:
+            process.send_signal(number)
+        process.stdout.read()
+        code = process.wait(PATIENCE)
+    told: dict[str, Any] = json.loads(result.read_text())
+    return Ended(**told, code=code)
+
+
+SHAPES = {
+    "map_": "source | map_(work) | nothing",
+    "filter_": "source | filter_(work) | nothing",
+    "tap": "source | tap(work) | nothing",
+    "flat_map": "source | flat_map(lambda value: [work(value)]) | nothing",
+    "lazy flat_map": "source | flat_map(lambda value: (work(each) for each in [value])) | nothing",
+    "scan": "source | scan(lambda state, value: work(value), None) | nothing",
+    "sink": "source | sink(work)",
+    "sink object": "source | sink(Store())",
+    "behind a batch": "source | batch(5) | map_(all_of) | nothing",
+    "behind a batch, one by one": "source | batch(100) | unbatch() | sink(work)",
+    "in a branch": "source | broadcast(sink(work), nothing)",
+    "beside a branch": "source | route(lambda value: 0, {0: map_(work)}) | nothing",
+    "into another topic": 'source | map_(work) | broker.sink("others")',
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_waiting_is_not_begun_after_sigterm(tmp_path: Path, shape: str) -> None:
+    size = 5 if shape == "behind a batch" else 1
+    ended = run_and_signal(tmp_path, SHAPES[shape], at=7)
+    assert ended.how == "returned"
+    assert ended.done == list(range(len(ended.done)))
+    assert 8 <= len(ended.done) <= 8 + 4 * size
+    # What was a batch moves its offsets with its last value.
+    assert ended.committed == (0 if shape == "behind a batch, one by one" else len(ended.done))
+
+
+@pytest.mark.parametrize("shape", [name for name in SHAPES if name != "sink object"])
+def test_functions_that_turn_slow_do_not_hold_up_a_stop(tmp_path: Path, shape: str) -> None:
+    size = 5 if shape == "behind a batch" else 1
+    ended = run_and_signal(tmp_path, SHAPES[shape], records=3000, slow_from=1000, at=1000 + size)
+    assert ended.how == "returned"
+    assert 1000 < len(ended.done) <= 1000 + 6 * size
+    # As above: the last batch of a hundred is not done.
+    assert ended.committed == (1000 if shape == "behind a batch, one by one" else len(ended.done))

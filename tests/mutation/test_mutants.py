@@ -1,0 +1,53 @@
+"""Simulation finds each way to break the library, and nothing in the library as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowdsl
+from flowdsl.testing import ALL_CHECKS, simulate
+from tests.mutation.flows import CASES
+from tests.mutation.mutants import MUTANTS, Mutant
+
+PACKAGE = Path(flowdsl.__file__).parent
+HUNT = Path(__file__).with_name("hunt.py")
+SEEDS = 500
+UNBROKEN = int(os.environ.get("FLOWDSL_SEEDS", "2000"))
+"""Seeds for the library as it is, over all flows together."""
+
+
+def broken(folder: Path, mutant: Mutant) -> Path:
+    """A copy of the package with the mutant in it."""
+    shutil.copytree(PACKAGE, folder / "flowdsl", ignore=shutil.ignore_patterns("__pycache__"))
+    file = folder / "flowdsl" / mutant.file
+    text = file.read_text()
+    assert text.count(mutant.before) == 1, f"the text that {mutant.name!r} replaces is gone: write the mutant anew"
+    file.write_text(text.replace(mutant.before, mutant.after))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_simulation_finds_the_mutant(mutant: Mutant, tmp_path: Path) -> None:
+    command = [sys.executable, str(HUNT), str(broken(tmp_path, mutant)), str(SEEDS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found, f"{SEEDS} seeds of every flow did not show that {mutant.rule!r} is broken"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_simulation_finds_nothing_in_the_library_as_it_is(name: str) -> None:
+    case = CASES[name]
+    seeds = -(-UNBROKEN // len(CASES))
+    # A sink that is flushed late may get values twice after a failed flush, which at-least-once allows.
+    checks = ALL_CHECKS - {"twice"} if name == "table" else ALL_CHECKS
+    assert simulate(case.flow, case.records, seeds=seeds, trace=case.trace, checks=checks).seeds == seeds
