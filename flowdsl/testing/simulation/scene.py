@@ -64,9 +64,13 @@ def scene_of(plan: Plan, records: Sequence[Any], members: int) -> Scene:
         made,
         members,
         frozenset(name for name, operator in ending if _stops(operator)),
-        all(_stops(operator) for _, operator in ending if isinstance(operator, ProduceTo)),
-        max((_within(operator) for _, operator in steps), default=0.0),
+        all(_stops(operator) for operator in _producing(ending)),
+        max((_within(step.operator) for step in named(plan).all_steps()), default=0.0),
     )
+
+
+def _producing(ending: Sequence[tuple[str, Operator]]) -> list[Operator]:
+    return [operator for _, operator in ending if issubclass(type(operator), ProduceTo)]
 
 
 def _within(operator: Operator) -> float:
