@@ -37,6 +37,10 @@ class MemoryRecords(Records):
     def payload(self) -> list[Any]:
         return self._values
 
+    @property
+    def partition(self) -> Partition:
+        return self._partition
+
     def place(self, index: int) -> tuple[Partition, int]:
         return self._partition, self._first + index
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 LONGEST = 30
 """Characters of a cell in a terminal."""
-LONGEST_HTML = 60
+LONGEST_HTML = 48
 """Of a cell in a notebook; the whole text is shown where the mouse rests."""
 GAP = "  "
 INDENT = "  "
@@ -25,6 +25,7 @@ STYLES: dict[Kind, str] = {
     "error": "text-align:left;font-family:monospace;color:#d33;font-weight:bold",
     "quiet": "text-align:left;font-family:monospace;opacity:0.4",
 }
+LINE = "white-space:nowrap;font-size:13px;padding:2px 8px"
 ERROR_MARK = "! "
 
 
@@ -61,11 +62,14 @@ class Table:
 
     def html(self) -> str:
         """For a notebook. Everything is escaped."""
-        head = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in self.columns)
+        head = "".join(
+            f'<th style="{LINE};text-align:{"right" if self._is_numeric(at) else "left"}">{escape(name)}</th>'
+            for at, name in enumerate(self.columns)
+        )
         body = "".join(f"<tr>{''.join(map(_html_of, row))}</tr>" for row in self.rows)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if self.rows else ""
         notes = "".join(f'<div style="opacity:0.6">{escape(note)}</div>' for note in self.notes)
-        return f"<div><div>{escape(self.title)}</div>{table}{notes}</div>"
+        return f'<div style="overflow-x:auto"><div>{escape(self.title)}</div>{table}{notes}</div>'
 
     def _widths(self) -> list[int]:
         return [
@@ -92,7 +96,7 @@ class Table:
             yield _row([_aligned(row[at].line, widths[at], right=row[at].kind == "number") for at in columns])
 
     def _is_numeric(self, at: int) -> bool:
-        return all(row[at].kind == "number" for row in self.rows)
+        return bool(self.rows) and all(row[at].kind == "number" for row in self.rows)
 
 
 def shortened(text: str, most: int) -> str:
@@ -112,4 +116,4 @@ def _row(texts: Sequence[str]) -> str:
 def _html_of(cell: Cell) -> str:
     short = shortened(cell.text, LONGEST_HTML)
     whole = f' title="{escape(cell.text)}"' if short != cell.text else ""
-    return f'<td style="{STYLES[cell.kind]}"{whole}>{escape(short)}</td>'
+    return f'<td style="{LINE};{STYLES[cell.kind]}"{whole}>{escape(short)}</td>'
