@@ -1,0 +1,1 @@
+"""Where slow work runs: threads, coroutines, processes, and the schedulers of RxPY."""

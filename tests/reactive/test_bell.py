@@ -1,0 +1,72 @@
+"""A thread that waits is woken by what it waits for, and no wake is lost."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from time import monotonic
+
+from flowdsl.reactive.bell import Bell
+from flowdsl.reactive.workers import Outlet, Task
+
+LONG = 30.0
+
+
+def test_thread_that_waits_for_anything_is_woken_by_any_ring():
+    bell = Bell()
+    ringer = threading.Timer(0.05, bell.ring, ["something"])
+    ringer.start()
+    before = monotonic()
+    bell.wait(LONG, lambda: False)
+    ringer.join()
+    assert monotonic() - before < LONG / 2
+
+
+def test_what_happened_before_the_wait_is_not_waited_for():
+    bell = Bell()
+    bell.ring("something")
+    before = monotonic()
+    bell.wait_for_news(LONG)
+    assert monotonic() - before < LONG / 2
+
+
+def test_thread_that_waits_for_one_task_sleeps_through_the_others():
+    bell = Bell()
+    outlet = Outlet(bell)
+    first, second = Task("a", 1, 1, outlet), Task("b", 1, 1, outlet)
+    woken = []
+
+    def wait() -> None:
+        bell.wait(LONG, lambda: first.outcome is not None, first)
+        woken.append((first.outcome is not None, second.outcome is not None))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    second.succeed(2)
+    first.succeed(1)
+    thread.join()
+    assert woken == [(True, True)]
+    assert list(outlet.done) == [second, first]
+
+
+def test_no_wake_is_lost_between_threads_that_pass_a_ball():
+    bells = [Bell(), Bell()]
+    balls: list[list[int]] = [[], []]
+
+    def reached(me: int, turn: int) -> bool:
+        return len(balls[me]) > turn
+
+    def play(me: int) -> None:
+        for turn in range(300):
+            balls[1 - me].append(turn)
+            bells[1 - me].ring(None)
+            while len(balls[me]) <= turn:
+                bells[me].wait(LONG, partial(reached, me, turn))
+
+    before = monotonic()
+    threads = [threading.Thread(target=play, args=(me,)) for me in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert monotonic() - before < LONG
