@@ -14,8 +14,9 @@ from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import T, U
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Chaining
-from flowdsl.stages.foreign import ForeignEnd, ForeignStage, Passage, SelfCommit
+from flowdsl.stages.foreign import ForeignEnd, ForeignStage, SelfCommit
 from flowdsl.stages.parts import Build, Part, Standing, Strategy
+from flowdsl.stages.passage import Passage
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.types import Commit, Partition
 
@@ -57,13 +58,14 @@ class Through(Chaining):
 
     def _stage(self, build: Build, downstream: Strategy) -> Strategy:
         step, passage = build.step, Passage()
+        end: ForeignEnd | SelfCommit
         if self.ends:
-            commit = SelfCommit(passage, step.ledger, step)
-            strategy = self.factory.create_with_partitions(commit, build.partitions)
+            end = SelfCommit(passage, step.ledger)
+            strategy = self.factory.create_with_partitions(end, build.partitions)
         else:
             end = ForeignEnd(passage, step, downstream, clock=step.clock)
             strategy = self.factory.create_with_partitions(build.commit, build.partitions, end)
-        return ForeignStage(passage, step, build.handler, strategy, clock=step.clock)
+        return ForeignStage(passage, step, build.handler, strategy, end, clock=step.clock)
 
 
 @overload

@@ -48,6 +48,8 @@ class Grouped(Origins):
 class Grouping:
     """Collects values into groups of ``size``. ``make`` turns the values of a group into what goes on."""
 
+    drops_unfinished = True
+
     def __init__(
         self,
         size: int,

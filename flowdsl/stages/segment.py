@@ -21,7 +21,12 @@ from flowdsl.types import FilteredPayload, Message
 
 
 class Collector(Protocol):
-    """What gathers the values at the end of a segment: groups, or what a sink has not flushed."""
+    """What gathers the values at the end of a segment: groups, or what a sink has not flushed.
+
+    ``drops_unfinished``: whether what is held is dropped when a step of the run failed, to be read again.
+    """
+
+    drops_unfinished: bool
 
     def add(self, chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
         """Take a chunk; returns what leaves because of it, in order."""
@@ -106,8 +111,9 @@ class Segment(Step[Any, Any]):
         return self._collector is not None and self._collector.held > 0
 
     def flush(self) -> None:
-        if self._collector is not None and not self._switch.failed:
-            self._emit_all(self._collector.flush())
+        collector = self._collector
+        if collector is not None and not (self._switch.failed and collector.drops_unfinished):
+            self._emit_all(collector.flush())
 
     def abandon(self) -> None:
         self._work.clear()

@@ -56,7 +56,10 @@ class WriteKernel(Kernel):
 
 
 class FlushGate:
-    """Holds marks back until what they stand for is flushed."""
+    """Holds marks back until what they stand for is flushed. After a flush that failed nothing is flushed any more."""
+
+    drops_unfinished = False
+    """What was written before a step failed is complete once it is flushed."""
 
     def __init__(self, step: StepContext, flush: Callable[[], Any] | None) -> None:
         self._step, self._flush = step, flush
@@ -65,6 +68,7 @@ class FlushGate:
         self._mark: int | None = None
         self._since = step.clock()
         self._first = NOTHING
+        self._broken = False
 
     def add(self, chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
         if isinstance(chunk, Delivered) and chunk.count:
@@ -84,7 +88,7 @@ class FlushGate:
         return self.flush() if deadline is not None and self._step.clock() >= deadline else ()
 
     def flush(self) -> Sequence[Chunk[Any]]:
-        if self._mark is None:
+        if self._mark is None or self._broken:
             return ()
         self._call_flush()
         delivered(self._step, self._values)
@@ -98,7 +102,7 @@ class FlushGate:
         return self._count
 
     def deadline(self) -> float | None:
-        if self._mark is None:
+        if self._mark is None or self._broken:
             return None
         return self._since + (0.0 if self._flush is None else self._step.run.flush_every)
 
@@ -108,6 +112,7 @@ class FlushGate:
         try:
             self._flush()
         except Exception as error:
+            self._broken = True
             self._step.run.switch.fail()
             failure = Failure(self._step.site, error, None, self._first.members(0))
             raise failure.raised() from error
