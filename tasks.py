@@ -91,6 +91,9 @@ def flights(*arguments: str) -> None:
 def test(*arguments: str) -> None:
     """Pass the tests; --quick leaves out the slow ones, everything else goes to pytest."""
     quick = ["-m", "not slow"] if "--quick" in arguments else []
+    setup("[dev]")
+    if not quick and not os.environ.get("FLOWDSL_TEST_KAFKA"):
+        exit_code(PYTHON, "-m", "tests.kafka.jars")  # what lacks is told; the tests that need it are skipped
     run_tool("pytest", "-n", "auto", *quick, *(argument for argument in arguments if argument != "--quick"))
 
 

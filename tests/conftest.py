@@ -9,6 +9,10 @@ from time import monotonic
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.kafka.fixtures import kafka_address, own_kafka
+
+__all__ = ["kafka_address", "own_kafka"]
+
 GRACE = 2.0
 """Seconds that a thread which was told to end may still take."""
 

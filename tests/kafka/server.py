@@ -1,0 +1,155 @@
+"""A real Apache Kafka: one node in KRaft mode on loopback, which can be stopped, killed, paused, and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+from tests.kafka.jars import class_path
+
+KEEPER = Path(__file__).with_name("keeper.py")
+CLUSTER = "Zmxvd2RzbC10ZXN0cy0xMA"
+PATIENCE = 120.0
+"""Seconds that a start may take; it takes three where nothing else runs."""
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+log.dirs={folder}/data
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+log.cleaner.dedupe.buffer.size=8388608
+log.cleaner.backoff.ms=500
+offsets.topic.num.partitions=2
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=2
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.coordinator.rebalance.protocols=classic,consumer
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=6000
+group.consumer.min.heartbeat.interval.ms=100
+group.consumer.heartbeat.interval.ms=500
+"""
+# In the KIP-848 protocol the broker says how long a session is; six seconds are those of the classic tests too.
+
+
+class KafkaServer:
+    """One broker with a folder of its own. Ends with the process ``owner``, however that ends.
+
+    ``fast_start`` spares the optimising compiler: less work for the machine, and a third slower under load.
+    """
+
+    def __init__(self, *, owner: int | None = None, fast_start: bool = True) -> None:
+        self._owner = owner or os.getpid()
+        self._jit = ["-XX:TieredStopAtLevel=1"] if fast_start else []
+        self._folder = Path(tempfile.mkdtemp(prefix="flowdsl-kafka-"))
+        self._keeper: subprocess.Popen[str] | None = None
+        self._pid = 0
+        self.port, controller = free_ports(2)
+        self._properties = self._folder / "server.properties"
+        self._properties.write_text(PROPERTIES.format(port=self.port, controller=controller, folder=self._folder))
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> Self:
+        """Start it, and return once it answers. Raises RuntimeError with the end of its log."""
+        if not (self._folder / "data").exists():
+            self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties)).wait(PATIENCE)
+        self._keeper = self._run("kafka.Kafka", str(self._properties))
+        end = time.monotonic() + PATIENCE
+        while not self._answers():
+            if self._keeper.poll() is not None or time.monotonic() > end:
+                log = (self._folder / "server.log").read_text()[-4000:]
+                self.kill()
+                msg = f"Kafka did not start: {log}"
+                raise RuntimeError(msg)
+            time.sleep(0.05)
+        return self
+
+    def stop(self) -> None:
+        """End it in order, as by an operator."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, as by a power cut."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let it hang: connections stay, nothing is answered."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+    def remove(self) -> None:
+        """End it for good, and leave nothing behind."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self, main: str, *arguments: str) -> subprocess.Popen[str]:
+        java = ["java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto", *self._jit, "-cp", class_path()]
+        command = [sys.executable, str(KEEPER), str(self._owner), str(self._folder), *java, main, *arguments]
+        with (self._folder / "server.log").open("a") as log:
+            keeper = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        assert keeper.stdout is not None
+        self._pid = int(keeper.stdout.readline() or 0)
+        keeper.stdout.close()
+        return keeper
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
+            return True
+        return False
+
+    def _end(self, how: signal.Signals) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if keeper.poll() is None:
+                os.kill(self._pid, how)
+                os.kill(self._pid, signal.SIGCONT)  # one that is paused hears of it too
+        try:
+            keeper.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.kill(self._pid, signal.SIGKILL)
+            keeper.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below those that the kernel gives to clients: a broker must find its own again."""
+    chosen: list[int] = []
+    while len(chosen) < count:
+        port = random.randint(15_000, 32_000)  # noqa: S311  # no secret
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            chosen.append(port)
+    return chosen
+
+
+def unique(name: str = "t") -> str:
+    """A name for a topic or a group that no other test has."""
+    return f"{name}-{uuid4().hex[:12]}"

@@ -1,0 +1,80 @@
+"""The Kafka of the tests can be stopped, killed and paused, keeps its records, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its documented place
+
+from tests.kafka.server import KafkaServer, unique
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+def topics(address: str, timeout: float = 10.0) -> set[str]:
+    """The topics of a broker that was reached over a new connection."""
+    return set(AdminClient({"bootstrap.servers": address}).list_topics(timeout=timeout).topics)
+
+
+def make(address: str, name: str) -> None:
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_shared_kafka_answers(kafka_address: str) -> None:
+    name = unique()
+    make(kafka_address, name)
+    assert name in topics(kafka_address)
+
+
+def test_broker_keeps_its_topics_when_it_is_stopped_killed_and_paused(own_kafka: KafkaServer) -> None:
+    name = unique()
+    make(own_kafka.address, name)
+    own_kafka.stop()
+    with pytest.raises(KafkaException):
+        topics(own_kafka.address, timeout=1.0)
+    own_kafka.start()
+    assert name in topics(own_kafka.address)
+    own_kafka.kill()
+    own_kafka.start()
+    assert name in topics(own_kafka.address)
+    own_kafka.pause()
+    with pytest.raises(KafkaException):
+        topics(own_kafka.address, timeout=1.0)
+    own_kafka.resume()
+    assert name in topics(own_kafka.address)
+
+
+def test_broker_ends_with_its_owner_even_if_that_is_killed_while_the_broker_hangs() -> None:
+    program = (
+        "from tests.kafka.server import KafkaServer\n"
+        "server = KafkaServer().start()\n"
+        "server.pause()\n"
+        "print(server._pid, server._folder, flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        pid, folder = owner.stdout.readline().split()
+        os.kill(int(pid), 0)
+        owner.send_signal(signal.SIGKILL)
+    wait_for(lambda: not Path(folder).exists())
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
