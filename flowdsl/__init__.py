@@ -17,6 +17,7 @@ from flowdsl.errors import (
     StepFailed,
     StopTimeout,
     TopicNotFound,
+    WorkerDied,
 )
 from flowdsl.flow.broker import LocalBroker, connect
 from flowdsl.flow.commits import every, immediately, never
@@ -78,6 +79,7 @@ __all__ = [
     "StopTimeout",
     "Topic",
     "TopicNotFound",
+    "WorkerDied",
     "batch",
     "broadcast",
     "connect",

@@ -175,6 +175,10 @@ class RunTimeout(FlowError):  # noqa: N818  # named for what happened
     """A bounded run did not reach its end before its deadline."""
 
 
+class WorkerDied(FlowError):  # noqa: N818  # named for what happened
+    """A worker process ended again and again where it should not, or its pool was closed while work was waiting."""
+
+
 class DlqLimitExceeded(FlowError):  # noqa: N818  # named for what happened
     """More invalid records than the dead letter policy allows."""
 

@@ -1,0 +1,136 @@
+"""A pool of worker processes, as those see it who use it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from flowdsl.clock import SYSTEM_CLOCK, Deadline
+from flowdsl.errors import FlowError
+from flowdsl.pool.carriage import packed
+from flowdsl.pool.hub import Hub
+from flowdsl.pool.line import Errand, Line
+
+START_SECONDS = 120.0
+"""How long a worker may take to start and to load a function: it may have much to import."""
+MOST_IN_BATCH = 10_000
+
+_numbers = count(1)
+
+
+class Pool:
+    """``size`` processes, which start with the first function. Usable from any thread.
+
+    ``initializer``: called once in each worker, before anything else. Raises TypeError if it cannot be pickled. A pool
+    that is dropped without being closed, or that is still open when the interpreter ends, kills its workers.
+    """
+
+    def __init__(self, size: int, initializer: Callable[[], object] | None = None) -> None:
+        self._initializer = None if initializer is None else packed(initializer)
+        self.size = size
+        self._hub: Hub | None = None
+        self._finalizer: Callable[[], object] | None = None
+        self._is_closed = False
+
+    def function(
+        self, function: Callable[..., Any], *, about: object = None, is_context: bool = False, most: int = MOST_IN_BATCH
+    ) -> Function:
+        """Send a function to all workers, and wait until one of them could load it.
+
+        ``is_context``: it returns a context manager, which each worker enters, and which gives the function to call.
+        ``about``: the function that a user knows, for messages. ``most``: values in a batch. Raises TypeError for what
+        cannot be pickled, and what loading it, or the initializer, raised in the worker.
+        """
+        hub = self._running()
+        try:
+            return Function(hub, packed(function, about=about), is_context=is_context, most=most)
+        except (ImportError, AttributeError):  # workers cannot import its module
+            with suppress(ImportError, AttributeError):
+                body = packed(function, about=about, with_module=True)
+                return Function(hub, body, is_context=is_context, most=most)
+            raise
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that live now."""
+        return [] if self._hub is None else [seat.process.pid for seat in list(self._hub.seats)]
+
+    def close(self, timeout: float | None = None) -> None:
+        """Let workers finish what they have, close what is open there, and end; kill those that did not in time.
+
+        Work that waits for a worker fails. Raises what closing a resource raised.
+        """
+        self._is_closed = True
+        hub = self._hub
+        if hub is None:
+            return
+        deadline = Deadline.after(SYSTEM_CLOCK, timeout)
+        hub.close(deadline)
+        hub.join()  # not for long after the deadline: it kills what is left then
+        if hub.fault is not None:
+            fault, hub.fault = hub.fault, None
+            raise fault
+
+    def terminate(self) -> None:
+        """Kill all workers. Does not wait."""
+        self._is_closed = True
+        if self._hub is not None:
+            self._hub.kill()
+
+    def _running(self) -> Hub:
+        if self._is_closed:
+            msg = "the pool of worker processes is closed: make another"
+            raise FlowError(msg)
+        if self._hub is None:
+            self._hub = hub = Hub(self.size, self._initializer)
+            hub.start()
+            self._finalizer = weakref.finalize(self, hub.kill)
+        return self._hub
+
+
+class Function:
+    """A function on a pool. Used by one thread."""
+
+    def __init__(self, hub: Hub, body: bytes, *, is_context: bool, most: int) -> None:
+        self._hub = hub
+        self._line = Line(next(_numbers), body, is_context=is_context, most=most)
+        hub.command(lambda: hub.add(self._line))
+        self._try()
+
+    def call(self, errands: Sequence[Errand]) -> None:
+        """Have the function called with these; their outcome is written by another thread."""
+        self._line.waiting.extend(errands)
+        self._hub.came()
+        if self._hub.is_over or self._line.error is not None:  # by now nobody may be there to take them
+            self._line.fail(self.error or FlowError("the pool of worker processes is closed"))
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why nothing is done any more: the pool broke or was closed, or a worker could not load the function."""
+        return self._hub.error or self._line.error
+
+    def look(self) -> None:
+        """Have ``began`` written to the values in hand, soon."""
+        for seat in list(self._hub.seats):
+            seat.look()
+
+    def replace(self, errand: Errand) -> None:
+        """Kill the worker that has this abandoned value in hand, if one has; another takes its place."""
+        self._hub.command(lambda: self._hub.replace(errand))
+
+    def forget(self) -> None:
+        """It is not needed any more: workers close what they opened for it."""
+        self._hub.command(lambda: self._hub.remove(self._line))
+
+    def _try(self) -> None:
+        deadline = Deadline.after(SYSTEM_CLOCK, START_SECONDS)
+        while not self._line.tried.wait(0.2) and not self._hub.is_over and not deadline.expired:
+            continue
+        error = self._hub.error or self._line.error
+        if error is None and self._line.tried.is_set():
+            return
+        self.forget()
+        raise error or FlowError(f"no worker process was ready within {START_SECONDS} s")
