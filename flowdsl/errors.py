@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -29,6 +30,16 @@ def told(error: BaseException) -> str:
     except Exception as broken:  # noqa: BLE001  # a user's __str__
         text = f"<its __str__ raises {type(broken).__name__}>"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def refuse_awaitable(result: object, what: str = "the function") -> None:
+    """Raise TypeError for an awaitable, which nobody would await; a coroutine is closed. ``what``: who returned it."""
+    if not hasattr(result, "__await__"):
+        return
+    if inspect.iscoroutine(result):
+        result.close()
+    text = f"{what} returned an awaitable ({type(result).__name__}); define it with async def"
+    raise TypeError(text)
 
 
 class FlowError(Exception):

@@ -9,13 +9,14 @@ from typing import Any, overload
 from attrs import frozen
 
 from flowdsl.chunks import Chunk, kept
+from flowdsl.errors import refuse_awaitable
 from flowdsl.operators import checks
 from flowdsl.plan.hints import F, Hint1
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Keep, Same
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
-from flowdsl.stages.kernel import Done, Kernel, refuse_awaitables
+from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Part
 from flowdsl.stages.states import lanes
 from flowdsl.types import PerState
@@ -100,7 +101,7 @@ class DistinctKernel(Kernel):
         for lane, value in inputs:
             now = value if key is None else key(value)
             if hasattr(now, "__await__"):
-                refuse_awaitables([now])
+                refuse_awaitable(now)
             before = last.get(lane, NOTHING_BEFORE)
             differs = before is NOTHING_BEFORE or not before == now  # noqa: SIM201  # a user's __eq__ decides
             last[lane] = now

@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Duration, optional_seconds
+from flowdsl.errors import refuse_awaitable
 from flowdsl.operators import checks
 from flowdsl.plan.hints import F_co, G, Hint2, S, S_co
 from flowdsl.plan.policy import OnError
@@ -16,7 +17,7 @@ from flowdsl.plan.shapes import Reducing
 from flowdsl.stages.context import StepContext, StepCount
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.grouping import Grouping, last_state
-from flowdsl.stages.kernel import Done, Kernel, refuse_awaitables
+from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Collecting, Part
 from flowdsl.stages.states import fresh
 
@@ -119,7 +120,7 @@ class FoldKernel(Kernel):
                 self._state, self._ahead = self._fresh(), 0
             state = function(self._state, value)
             if hasattr(state, "__await__"):
-                refuse_awaitables([state])
+                refuse_awaitable(state)
             self._state = state
             self._ahead += 1
             done(state)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, overload
 from attrs import evolve, field, frozen
 
 from flowdsl.chunks import Chunk
-from flowdsl.errors import shown
+from flowdsl.errors import refuse_awaitable, shown
 from flowdsl.operators import checks
 from flowdsl.operators.branching import all_close, any_groups, branch, grown, split
 from flowdsl.plan.branch import Branch
@@ -20,7 +20,7 @@ from flowdsl.plan.shapes import Chaining, put
 from flowdsl.stages.branches import Addressed, Splitter, to_addressed
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
-from flowdsl.stages.kernel import CallKernel, Done, refuse_awaitables
+from flowdsl.stages.kernel import CallKernel, Done
 from flowdsl.stages.parts import Build, Part, Standing
 
 if TYPE_CHECKING:
@@ -138,10 +138,12 @@ class RouteKernel(CallKernel):
         function, targets, default = self._function, self._targets, self._default
         for value in inputs:
             key = function(value)
-            target = targets.get(key, default)
+            target = targets.get(key)
             if target is None:
                 if hasattr(key, "__await__"):
-                    refuse_awaitables([key])
+                    refuse_awaitable(key)
+                target = default
+            if target is None:
                 known = ", ".join(map(shown, targets))
                 text = f"no branch for the key {shown(key)}, and no default; there are branches for {known}"
                 raise LookupError(text)

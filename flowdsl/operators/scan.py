@@ -8,13 +8,14 @@ from typing import Any, overload
 from attrs import field, frozen
 
 from flowdsl.chunks import Chunk
+from flowdsl.errors import refuse_awaitable
 from flowdsl.operators import checks
 from flowdsl.plan.hints import F_co, G, Hint2, S, S_co
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Reducing
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
-from flowdsl.stages.kernel import Done, Kernel, refuse_awaitables
+from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Part
 from flowdsl.stages.states import fresh, lanes
 from flowdsl.types import PerState
@@ -100,7 +101,7 @@ class ScanKernel(Kernel):
             before = states[lane] if lane in states else self._fresh()
             after = function(before, value)
             if hasattr(after, "__await__"):
-                refuse_awaitables([after])
+                refuse_awaitable(after)
             states[lane] = after
             done(after)
 

@@ -9,6 +9,7 @@ from attrs import Factory, define, field, frozen
 
 from flowdsl.brokers.protocols import Client, Producer, Settings
 from flowdsl.clock import Clock
+from flowdsl.errors import refuse_awaitable
 from flowdsl.stages.ledger import Ledger
 from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import ProcessingStrategy
@@ -70,7 +71,7 @@ class Run:
                 target = self.sink_function(name, target)
             opener = getattr(target, "open", None)
             if opener is not None and hasattr(target, "write"):
-                opener()
+                refuse_awaitable(opener(), "open")
             self.opened[name] = target
         return self.opened[name]
 
@@ -83,7 +84,7 @@ class Run:
             if closer is None or not hasattr(target, "write"):
                 continue
             try:
-                closer()
+                refuse_awaitable(closer(), "close")
             except Exception as error:  # noqa: BLE001  # a user's close; the others still have to be closed
                 first = first or error
         if first is not None:

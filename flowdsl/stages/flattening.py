@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 from flowdsl.chunks import Chunk, expanded
+from flowdsl.errors import refuse_awaitable
 from flowdsl.stages.kernel import CallKernel, Done
 
 
@@ -19,10 +19,7 @@ class FlatMapKernel(CallKernel):
         for value in inputs:
             result = function(value)
             if hasattr(result, "__await__"):
-                if inspect.iscoroutine(result):
-                    result.close()
-                text = f"the function returned an awaitable ({type(result).__name__}); define it with async def"
-                raise TypeError(text)
+                refuse_awaitable(result)
             done([*result])
 
     def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:

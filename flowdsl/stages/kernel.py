@@ -6,12 +6,12 @@ from it for the end of the input, silently.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flowdsl.chunks import Chunk
+from flowdsl.errors import refuse_awaitable
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 
@@ -75,11 +75,10 @@ def refuse_awaitables(results: Sequence[Any]) -> None:
     for kind in kinds:
         if hasattr(kind, "__await__"):
             index = next(at for at, result in enumerate(results) if isinstance(result, kind))
-            result = results[index]
-            if inspect.iscoroutine(result):
-                result.close()
-            text = f"the function returned an awaitable ({kind.__name__}); define it with async def"
-            raise Unusable(index, TypeError(text))
+            try:
+                refuse_awaitable(results[index])
+            except TypeError as error:
+                raise Unusable(index, error) from error
 
 
 class MapKernel(CallKernel):

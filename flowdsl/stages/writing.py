@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flowdsl.chunks import NOTHING, Chunk, progress
+from flowdsl.errors import refuse_awaitable
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.ending import Delivered, delivered
 from flowdsl.stages.failures import Failure, Handler
@@ -110,7 +111,7 @@ class FlushGate:
         if self._flush is None:
             return
         try:
-            self._flush()
+            refuse_awaitable(self._flush(), "flush")
         except Exception as error:
             self._broken = True
             self._step.run.switch.fail()
