@@ -73,7 +73,7 @@ def to_seconds(duration: Duration, name: str) -> float:
     if isinstance(duration, timedelta):
         seconds = duration.total_seconds()
     elif isinstance(duration, int | float) and not isinstance(duration, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        seconds = float(duration)
+        seconds = _as_float(duration, name)
     else:
         msg = f"{name} must be a number of seconds or a timedelta, not {duration!r}"
         raise TypeError(msg)
@@ -81,6 +81,14 @@ def to_seconds(duration: Duration, name: str) -> float:
         msg = f"{name} must not be negative, but is {duration!r}"
         raise ValueError(msg)
     return seconds
+
+
+def _as_float(number: float, name: str) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        msg = f"{name} must be a number of seconds that fits a float, which one of {len(str(number))} digits does not"
+        raise ValueError(msg) from None
 
 
 def optional_seconds(duration: Duration | None, name: str) -> float | None:

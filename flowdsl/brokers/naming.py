@@ -28,13 +28,23 @@ def topic_not_found(missing: str, existing: Iterable[str], broker: str) -> Topic
     """The error for a topic that does not exist: close matches first, then all the others."""
     names = sorted(existing)
     close = get_close_matches(missing, names, n=5, cutoff=0.5)
-    listed = close + [name for name in names if name not in close]
-    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    those = f"it has: {', '.join(listed[:_LISTED])}{more}" if listed else "it has no topics yet"
+    those = _listed(close + [name for name in names if name not in close])
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return TopicNotFound(
         f"topic {missing!r} does not exist on {broker}; {those}.{hint} Make it with create_topic({missing!r})."
     )
+
+
+def check_matches(pattern: re.Pattern[str], existing: Collection[str], broker: str) -> None:
+    """Raise TopicNotFound if the pattern matches no topic."""
+    if not any(pattern.fullmatch(name) for name in existing):
+        msg = f"no topic of {broker} matches the whole of the pattern {pattern.pattern!r}; {_listed(sorted(existing))}"
+        raise TopicNotFound(msg)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"it has: {', '.join(names[:_LISTED])}{more}" if names else "it has no topics yet"
 
 
 def topics_meant(topics: Topics, existing: Collection[str], broker: str) -> list[str]:

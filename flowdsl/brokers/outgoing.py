@@ -5,7 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from flowdsl.errors import shown
+from flowdsl.brokers.protocols import Outgoing
+from flowdsl.errors import refuse_awaitable, shown
+from flowdsl.types import KafkaPayload, Partition, Topic
+
+
+def part_of(given: Any, value: Any, name: str) -> Any:
+    """One part of the record for a value: what was given, or what the given function returns."""
+    if not callable(given):
+        return given
+    part = given(value)
+    if hasattr(part, "__await__"):
+        refuse_awaitable(part, f"the function for {name}")
+    return part
 
 
 def as_bytes(given: Any, name: str) -> bytes | None:
@@ -58,6 +70,19 @@ def as_timestamp(given: Any) -> datetime | None:
         msg = f"timestamp must be aware, such as datetime.now(UTC), but {given!r} has no time zone"
         raise ValueError(msg)
     return given.astimezone(UTC)
+
+
+def as_outgoing(destination: Any, payload: Any, now: datetime) -> Outgoing:
+    """The record for one ``produce``. Raises TypeError for what is no Topic, Partition or KafkaPayload."""
+    if not isinstance(destination, Topic | Partition):
+        msg = f"destination must be a Topic or a Partition, not {shown(destination)}"
+        raise TypeError(msg)
+    if not isinstance(payload, KafkaPayload):
+        msg = f"payload must be a KafkaPayload(key, value, headers), not {shown(payload)}"
+        raise TypeError(msg)
+    topic, index = (destination, None) if isinstance(destination, Topic) else (destination.topic, destination.index)
+    key, value = as_bytes(payload.key, "key"), as_bytes(payload.value, "value")
+    return Outgoing(topic.name, index, key, value, as_headers(payload.headers), now)
 
 
 def topic_name(given: Any) -> str:

@@ -73,21 +73,29 @@ _STRATEGY = "partition.assignment.strategy"
 
 def checked_settings(settings: object) -> dict[str, Any]:
     """The settings as a dict. Raises TypeError or ValueError, naming the setting; values are shown only where harmless."""
-    if settings is None:
-        return {}
-    if not isinstance(settings, Mapping):
-        msg = f"settings must be a mapping of librdkafka's names to values, not {shown(settings)}"
-        raise TypeError(msg)
-    given: dict[str, Any] = dict(settings)  # pyright: ignore[reportUnknownArgumentType]  # checked name by name below
+    given = topic_settings(settings)
     for name, value in given.items():
         _check(name, value)
     return given
 
 
-def _check(name: object, value: object) -> None:
-    if not isinstance(name, str):
-        msg = f"names of settings must be texts, not {shown(name)}"
+def topic_settings(settings: object) -> dict[str, Any]:
+    """The settings of a topic as a dict; which there are, only the broker knows. Raises TypeError for what is no mapping."""
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping):
+        what = shown(settings) if isinstance(settings, int | float) else f"a {type(settings).__name__}"  # no secrets
+        msg = f"settings must be a mapping of names to values, not {what}"
         raise TypeError(msg)
+    given: dict[Any, Any] = dict(settings)  # pyright: ignore[reportUnknownArgumentType]  # checked name by name
+    for name in given:
+        if not isinstance(name, str):
+            msg = f"names of settings must be texts, not {shown(name)}"
+            raise TypeError(msg)
+    return given
+
+
+def _check(name: str, value: object) -> None:
     if name in REFUSED:
         msg = f"setting {name!r} is refused, since it would break delivery: {REFUSED[name]}"
         raise ValueError(msg)

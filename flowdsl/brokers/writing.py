@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from flowdsl.brokers.naming import check_topic_name
-from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, partition_index
+from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, part_of, partition_index
 from flowdsl.brokers.protocols import Delivery, Outgoing, Producer
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import DeliveryFailed, told
@@ -35,19 +35,15 @@ class Template:
 
     def record(self, value: Any) -> Outgoing:
         """Raises TypeError or ValueError naming argument and value, and whatever the user's functions raise."""
-        encoded = value if self.encode is None or value is None else self.encode(value)
+        encoded = value if self.encode is None or value is None else part_of(self.encode, value, "encode")
         return Outgoing(
-            check_topic_name(_of(self.topic, value)),
-            partition_index(_of(self.partition, value)),
-            as_bytes(_of(self.key, value), "key"),
+            check_topic_name(part_of(self.topic, value, "topic")),
+            partition_index(part_of(self.partition, value, "partition")),
+            as_bytes(part_of(self.key, value, "key"), "key"),
             as_bytes(encoded, "value"),
-            as_headers(_of(self.headers, value)),
-            as_timestamp(_of(self.timestamp, value)),
+            as_headers(part_of(self.headers, value, "headers")),
+            as_timestamp(part_of(self.timestamp, value, "timestamp")),
         )
-
-
-def _of(given: Any, value: Any) -> Any:
-    return given(value) if callable(given) else given
 
 
 def write(producer: Producer, template: Template, values: Iterable[Any], clock: Clock) -> int:

@@ -10,6 +10,8 @@ from typing import Any, cast
 from flowdsl.brokers.naming import check_topic_name
 from flowdsl.brokers.protocols import Last, Start
 from flowdsl.errors import shown
+from flowdsl.operators.constants import Inherit
+from flowdsl.plan.nodes import Upstream
 
 
 def checked_topics(topics: object) -> Sequence[str] | Pattern[str]:
@@ -34,6 +36,26 @@ def _pattern(pattern: Pattern[Any]) -> Pattern[str]:
         msg = f"topics must be a pattern of texts, not of bytes: {pattern!r}"
         raise TypeError(msg)
     return pattern
+
+
+def checked_values(values: object) -> Iterable[Any]:
+    """Values to write, one record for each."""
+    if isinstance(values, str | bytes):
+        msg = f"values must be an iterable of values, not {shown(values)}: for a single one write [{shown(values)}]"
+        raise TypeError(msg)
+    if not isinstance(values, Iterable) or isinstance(values, Upstream):
+        hint = ": a flow ends in broker.sink(topic)" if isinstance(values, Upstream) else ""
+        msg = f"values must be an iterable of values, not {shown(values)}{hint}"
+        raise TypeError(msg)
+    return values  # pyright: ignore[reportUnknownVariableType]  # of whatever the user has
+
+
+def refuse_inherit(**parts: object) -> None:
+    """What is written by hand comes from no record, so there is nothing to inherit."""
+    for name, given in parts.items():
+        if isinstance(given, Inherit):
+            msg = f"{name} must not be INHERIT, since what is written by hand comes from no record: give a value, a function or None"
+            raise ValueError(msg)  # noqa: TRY004  # a value among those of a sink
 
 
 def checked_group(group_id: object) -> str:

@@ -14,11 +14,11 @@ from attrs import evolve
 from flowdsl.brokers.naming import check_topic_name
 from flowdsl.brokers.protocols import Client, Consumer, Producer, Start
 from flowdsl.brokers.reading import read
-from flowdsl.brokers.settings import checked_settings
+from flowdsl.brokers.settings import checked_settings, topic_settings
 from flowdsl.brokers.writing import Template, write
 from flowdsl.clock import SYSTEM_CLOCK
-from flowdsl.errors import shown
-from flowdsl.flow.arguments import checked_group, checked_start, group_or_none
+from flowdsl.flow.arguments import checked_group, checked_start, checked_values, group_or_none, refuse_inherit
+from flowdsl.operators import outgoing
 from flowdsl.operators.checks import count as checked_count
 from flowdsl.operators.codecs import Decoder, Encoder, decoder_of, encoder_of
 from flowdsl.operators.produce import Headers, Text
@@ -52,15 +52,19 @@ class ByHand:
         >>> LocalBroker().write("greetings", ["hello", "world"])
         2
         """
-        if isinstance(values, str | bytes):
-            msg = f"values must be an iterable of values, not {shown(values)}: for a single one write [{shown(values)}]"
-            raise TypeError(msg)
-        if isinstance(topic, str):
-            check_topic_name(topic)
-        encoder = None if encode is None else encoder_of(encode, "encode")
+        refuse_inherit(key=key, headers=headers, timestamp=timestamp)
+        template = Template(
+            outgoing.topic(topic),
+            outgoing.key(key),
+            outgoing.headers(headers),
+            outgoing.timestamp(timestamp),
+            outgoing.partition(partition),
+            None if encode is None else encoder_of(encode, "encode"),
+        )
+        given = checked_values(values)
         producer = self.producer()
         try:
-            return write(producer, Template(topic, key, headers, timestamp, partition, encoder), values, SYSTEM_CLOCK)
+            return write(producer, template, given, SYSTEM_CLOCK)
         finally:
             producer.close(0.0)
 
@@ -93,7 +97,7 @@ class ByHand:
             consumer.close(1.0)
         if decoder is None:
             return records
-        return [record if record.value is None else evolve(record, value=decoder(record.value)) for record in records]
+        return [record if record.value is None else _decoded(record, decoder) for record in records]
 
     def consumer(
         self, *, group_id: str | None, start: Start = "earliest", settings: Mapping[str, object] = NO_SETTINGS
@@ -123,7 +127,7 @@ class ByHand:
             check_topic_name(name, "name"),
             partitions=checked_count(partitions, "partitions"),
             replication=checked_count(replication, "replication"),
-            settings=settings,
+            settings=topic_settings(settings),
             exist_ok=exist_ok,
         )
 
@@ -152,3 +156,12 @@ class ByHand:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _decoded(record: Record[Any], decoder: Callable[[bytes], Any]) -> Record[Any]:
+    try:
+        value = decoder(record.value)
+    except Exception as error:
+        error.add_note(f"decode was given the value of {record.topic}[{record.partition}] offset {record.offset}.")
+        raise
+    return evolve(record, value=value)

@@ -11,9 +11,11 @@ from typing import Any
 from attrs import frozen
 
 from flowdsl.brokers.memory import MemoryConsumer
+from flowdsl.brokers.naming import check_matches
 from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.compiler import new_run, prepare
+from flowdsl.errors import BrokerError
 from flowdsl.flow.stats import Stats, StepStats
 from flowdsl.operators.source import BrokerSource, IterableSource, leaves
 from flowdsl.plan.names import named
@@ -46,6 +48,7 @@ class Execution:
     def __init__(self, plan: Plan, options: Options, clock: Clock = SYSTEM_CLOCK) -> None:
         self.options, self._clock = options, clock
         self._plan = named(plan)
+        self._source = plan.source
         self.name = self._plan.name
         self._context = new_run(clock, self._finish, flush_every=flush_seconds(options.commit))
         factory = prepare(plan, self._context, options.on_error)
@@ -74,6 +77,10 @@ class Execution:
     def run(self) -> None:
         """Run to the end. Raises what ended it."""
         try:
+            try:
+                self._look_for_topics()
+            except BrokerError as missing:
+                self._loop.end(missing)
             self._loop.run()
         finally:
             self._ended = self._clock()
@@ -133,6 +140,14 @@ class Execution:
                 yield StepStats(name, taken, taken)
             elif name not in sources or not is_silent:
                 yield StepStats(name, count.received, count.emitted)
+
+    def _look_for_topics(self) -> None:
+        """Raise TopicNotFound if the run has an end, and a pattern matches nothing that could be read up to there."""
+        if self.options.until is None:
+            return
+        for source in leaves(self._source):
+            if isinstance(source, BrokerSource) and isinstance(source.topics, re.Pattern):
+                check_matches(source.topics, source.client.topics(), source.client.name)
 
     _was_ready = False
 

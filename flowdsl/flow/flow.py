@@ -70,7 +70,12 @@ class Described(Upstream):
     if not TYPE_CHECKING:  # for a type checker a flow has neither, so that it reports the line
 
         def __iter__(self) -> NoReturn:
-            msg = "a flow is not iterable: end it with to_list() and run it, (flow | to_list()).run(), or look at it with flow.preview()"
+            run = (
+                "run it, flow.run()"
+                if self.plan.closed
+                else "end it with to_list() and run it, (flow | to_list()).run()"
+            )
+            msg = f"a flow is not iterable: {run}, or look at it with flow.preview()"
             raise TypeError(msg)
 
 

@@ -42,12 +42,12 @@ def last(n: int) -> Last:
 
 
 @overload
-def merge(a: Flow[T], b: Flow[U], /) -> Flow[T | U]: ...
+def merge(a: Flow[T], b: Flow[U], /, *, name: str | None = ...) -> Flow[T | U]: ...
 @overload
-def merge(a: Flow[T], b: Flow[U], c: Flow[V], /) -> Flow[T | U | V]: ...
+def merge(a: Flow[T], b: Flow[U], c: Flow[V], /, *, name: str | None = ...) -> Flow[T | U | V]: ...
 @overload
-def merge(*flows: Flow[T]) -> Flow[T]: ...
-def merge(*flows: Flow[Any]) -> Flow[Any]:
+def merge(*flows: Flow[T], name: str | None = ...) -> Flow[T]: ...
+def merge(*flows: Flow[Any], name: str | None = None) -> Flow[Any]:
     """Make one flow of several, each with a source and steps of its own.
 
     The sources belong to one broker and one group, or to none, or all are ``from_iterable``. Raises FlowDefinitionError
@@ -60,7 +60,7 @@ def merge(*flows: Flow[Any]) -> Flow[Any]:
     if not flows:
         msg = "flows must not be empty: merge(a, b) needs at least one flow"
         raise ValueError(msg)
-    source = MergedSource(plans=tuple(_open_plan(flow) for flow in flows), where=here())
+    source = MergedSource(plans=tuple(_open_plan(flow) for flow in flows), name=name, where=here())
     leaves = tuple(_leaves(source))
     for one, other in pairwise(leaves):
         _refuse_difference(one, other, source)
@@ -127,4 +127,4 @@ def _told(value: Any) -> str:
 
 
 def _fault(text: str, merged: MergedSource) -> FlowDefinitionError:
-    return FlowDefinitionError([Problem(text, merged.word, merged.where.file, merged.where.line)])
+    return FlowDefinitionError([Problem(text, merged.name or merged.word, merged.where.file, merged.where.line)])

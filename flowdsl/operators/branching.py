@@ -35,8 +35,8 @@ def grown(step: Operator, branches: tuple[Branch, ...], up: Upstream) -> tuple[B
 
 
 def all_close(branches: tuple[Branch, ...]) -> bool:
-    """Whether these branches, once built, end in sinks."""
-    return all(each.built is not None and each.built.closed for each in branches)
+    """Whether these branches end in sinks; before they are built, as far as that can be told."""
+    return all(each.closed for each in branches)
 
 
 def any_groups(branches: tuple[Branch, ...]) -> bool:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowdsl.errors import shown
 from flowdsl.plan.functions import innermost
 
-Items = tuple[tuple[str, Any], ...]
+
+class Items(tuple[tuple[str, Any], ...]):
+    """Settings as a value. Shows their names alone, since some of the values are secret."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{name!r}: ...' for name, _ in self)}}}"
 
 
 def function(value: object, name: str, *, lazy: bool = False) -> Callable[..., Any]:
@@ -43,26 +50,54 @@ def initial(value: object, name: str) -> object:
     """An immutable value, or a function without arguments that gives a fresh one."""
     if callable(value):
         return supplier(value, name)
+    if not _is_immutable(value):
+        given = type(value).__name__
+        msg = f"{name} must be an immutable value or a function that returns a fresh one, not {shown(value)}, which all would share: give a function, {given} or lambda: ..."
+        raise TypeError(msg)
+    return value
+
+
+def _is_immutable(value: object) -> bool:
+    """As far as that can be told: it hashes, and not by its identity while it has attributes or is used up."""
     try:
         hash(value)
     except TypeError:
-        given = type(value).__name__
-        msg = f"{name} must be an immutable value or a function that returns a fresh one, not {shown(value)}, which all would share: give a function, {given} or lambda: ..."
-        raise TypeError(msg) from None
-    return value
+        return False
+    if type(value).__hash__ is not object.__hash__:
+        return True
+    has_attributes = bool(getattr(value, "__dict__", None)) or any(
+        getattr(kind, "__slots__", ()) for kind in type(value).__mro__
+    )
+    return not has_attributes and not isinstance(value, Iterator)
 
 
 def supplier(value: object, name: str) -> Callable[[], Any]:
     """A function that can be called without arguments."""
     plain = function(value, name, lazy=True)
-    try:
-        inspect.signature(plain).bind()
-    except ValueError:
-        return plain  # a builtin that tells nothing of its arguments
-    except TypeError as wrong:
+    wrong = _refusal(plain, ())
+    if wrong is not None:
         msg = f"{name} must be a function without arguments, but {shown(value)} takes some: {wrong}"
-        raise TypeError(msg) from None
+        raise TypeError(msg)
     return plain
+
+
+def method(value: object, name: str, arguments: tuple[str, ...]) -> None:
+    """A plain method that can be called with so many arguments."""
+    wrong = _refusal(function(value, name), arguments)
+    if wrong is not None:
+        msg = f"{name} must be callable as {name}({', '.join(arguments)}), but {shown(value)} is not: {wrong}"
+        raise TypeError(msg)
+
+
+def _refusal(called: Callable[..., Any], arguments: tuple[str, ...]) -> TypeError | None:
+    """Why these arguments do not fit; None where they do, and for a builtin that tells nothing of its arguments."""
+    try:
+        inspect.signature(called).bind(*arguments)
+    except ValueError:
+        return None
+    except TypeError as wrong:
+        return wrong
+    return None
 
 
 def choice(value: object, name: str, choices: tuple[str, ...]) -> Any:
@@ -80,4 +115,4 @@ def settings(given: Mapping[str, Any] | Items | None) -> Items:
     except (TypeError, ValueError):
         msg = f"settings must be a mapping of librdkafka's names to values, not {shown(given)}"
         raise TypeError(msg) from None
-    return tuple(sorted(items.items()))
+    return Items(sorted(items.items(), key=lambda item: item[0]))

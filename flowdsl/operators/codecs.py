@@ -64,6 +64,8 @@ class Raw:
         return "RAW"
 
 
+PLAIN = (dict, list, str, int, float, bool, type(None))
+"""What JSON is made of."""
 _plain = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
@@ -78,9 +80,13 @@ class TypedJson(Generic[T]):
     def __attrs_post_init__(self) -> None:
         try:
             decoder = msgspec.json.Decoder(self.type)
+            info = msgspec.inspect.type_info(self.type)
         except (TypeError, ValueError, RuntimeError, NameError) as wrong:
             msg = f"JSON cannot decode into {shown(self.type)}: {wrong}"
             raise TypeError(msg) from wrong
+        if isinstance(info, msgspec.inspect.CustomType) and not any(issubclass(kind, info.cls) for kind in PLAIN):
+            msg = f"JSON cannot decode into {shown(self.type)}: it is no dataclass, attrs class, msgspec.Struct or TypedDict"
+            raise TypeError(msg)
         object.__setattr__(self, "decoder", decoder.decode)  # attrs' own way to set a field of a frozen class
 
     def decode(self, data: bytes, /) -> T:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from attrs import field, frozen
 
-from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, partition_index, topic_name
+from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, part_of, partition_index, topic_name
 from flowdsl.brokers.protocols import Client, Outgoing
 from flowdsl.chunks import Chunk
-from flowdsl.errors import shown
-from flowdsl.operators.checks import Items, function, settings
+from flowdsl.operators import outgoing
+from flowdsl.operators.checks import Items, settings
 from flowdsl.operators.codecs import Encoder, encoder_of
 from flowdsl.operators.constants import INHERIT, Inherit
 from flowdsl.plan.hints import F_co, T
@@ -32,76 +32,6 @@ Text = bytes | str | None
 Headers = Iterable[tuple[str, bytes | None]] | None
 
 
-def _topic(given: Any) -> Any:
-    if isinstance(given, str) and given:
-        return given
-    if isinstance(given, str):
-        msg = "topic must be a name or a function that returns one, not ''"
-        raise ValueError(msg)  # noqa: TRY004  # the type is right, the text is empty
-    if not callable(given):
-        msg = f"topic must be a name or a function that returns one, not {shown(given)}"
-        raise TypeError(msg)
-    return function(given, "topic")
-
-
-def _key(given: Any) -> Any:
-    if given is None or isinstance(given, bytes | str | Inherit):
-        return given
-    if not callable(given):
-        msg = f"key must be bytes, a text, None, INHERIT or a function that returns one of the first three, not {shown(given)}"
-        raise TypeError(msg)
-    return function(given, "key")
-
-
-def _headers(given: Any) -> Any:
-    if given is None or isinstance(given, Inherit):
-        return given
-    if callable(given):
-        return function(given, "headers")
-    try:
-        pairs = tuple((name, value) for name, value in given)
-    except (TypeError, ValueError):
-        pairs = ((None, None),)
-    if not all(isinstance(name, str) and (value is None or isinstance(value, bytes | str)) for name, value in pairs):
-        msg = f"headers must be pairs of a name and bytes, None, INHERIT or a function that returns pairs, not {shown(given)}"
-        raise TypeError(msg)
-    return pairs
-
-
-def _timestamp(given: Any) -> Any:
-    if given is None or isinstance(given, Inherit):
-        return given
-    if isinstance(given, datetime):
-        if given.tzinfo is None:
-            msg = f"timestamp must be an aware datetime, such as datetime.now(UTC), but {given!r} has no time zone"
-            raise ValueError(msg)
-        return given
-    if not callable(given):
-        msg = f"timestamp must be an aware datetime, None, INHERIT or a function that returns one, not {shown(given)}"
-        raise TypeError(msg)
-    return function(given, "timestamp")
-
-
-def _partition(given: Any) -> Any:
-    if given is None:
-        return given
-    if isinstance(given, int) and not isinstance(given, bool):
-        if given < 0:
-            msg = f"partition must be at least 0, but is {given}"
-            raise ValueError(msg)
-        return given
-    if not callable(given):
-        msg = f"partition must be a number, None or a function that returns a number, not {shown(given)}"
-        raise TypeError(msg)
-    return function(given, "partition")
-
-
-def _encode(given: Any) -> Any:
-    if given is not None:
-        encoder_of(given, "encode")
-    return given
-
-
 @frozen(kw_only=True)
 class ProduceTo(Chaining, Generic[F_co]):
     """Produce each value; its offset moves once the broker acknowledged it.
@@ -112,15 +42,15 @@ class ProduceTo(Chaining, Generic[F_co]):
 
     word = "sink"
     client: Client = field(repr=False)
-    topic: str | Callable[[Any], str] = field(converter=_topic)
-    key: Inherit | Callable[[Any], Text] | Text = field(default=INHERIT, converter=_key)
-    headers: Headers | Inherit | Callable[[Any], Headers] = field(default=INHERIT, converter=_headers)
+    topic: str | Callable[[Any], str] = field(converter=outgoing.topic)
+    key: Inherit | Callable[[Any], Text] | Text = field(default=INHERIT, converter=outgoing.key)
+    headers: Headers | Inherit | Callable[[Any], Headers] = field(default=INHERIT, converter=outgoing.headers)
     timestamp: datetime | Inherit | Callable[[Any], datetime | None] | None = field(
-        default=INHERIT, converter=_timestamp
+        default=INHERIT, converter=outgoing.timestamp
     )
-    partition: int | Callable[[Any], int] | None = field(default=None, converter=_partition)
-    encode: Encoder[Any] | Callable[[Any], bytes | str] | None = field(default=None, converter=_encode)
-    settings: Items = field(default=(), converter=settings)
+    partition: int | Callable[[Any], int] | None = field(default=None, converter=outgoing.partition)
+    encode: Encoder[Any] | Callable[[Any], bytes | str] | None = field(default=None, converter=outgoing.encode)
+    settings: Items = field(default=Items(), converter=settings)
 
     def __call__(self: ProduceTo[Callable[[T], bytes | str]], up: Flow[T | None], /) -> ClosedFlow[Stats]:
         closed: ClosedFlow[Stats] = put(self, up)
@@ -145,7 +75,7 @@ class OutgoingKernel(Kernel):
     def __init__(self, step: StepContext, handler: Handler, node: ProduceTo[Any]) -> None:
         super().__init__(step, handler)
         self._node = node
-        self._encode = None if node.encode is None else encoder_of(node.encode, "encode")
+        self._encode = _itself if node.encode is None else encoder_of(node.encode, "encode")
         self._inherits = INHERIT in (node.key, node.headers, node.timestamp)
 
     def inputs(self, chunk: Chunk[Any]) -> list[Any]:
@@ -157,16 +87,15 @@ class OutgoingKernel(Kernel):
         node, encode = self._node, self._encode
         for value, member in inputs:
             record = None if member is None else member[0].record(member[1])
-            topic = node.topic(value) if callable(node.topic) else node.topic
-            outgoing = Outgoing(
-                topic=topic_name(topic),
-                partition=partition_index(node.partition(value) if callable(node.partition) else node.partition),
+            to_send = Outgoing(
+                topic=topic_name(part_of(node.topic, value, "topic")),
+                partition=partition_index(part_of(node.partition, value, "partition")),
                 key=as_bytes(_own(node.key, value, record, "key"), "key"),
-                value=None if value is None else as_bytes(value if encode is None else encode(value), "value"),
+                value=None if value is None else as_bytes(part_of(encode, value, "encode"), "value"),
                 headers=as_headers(_own(node.headers, value, record, "headers")),
                 timestamp=as_timestamp(_own(node.timestamp, value, record, "timestamp")),
             )
-            done((value, outgoing))
+            done((value, to_send))
 
     def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
         return Chunk(results, chunk.mark, chunk.origins)
@@ -183,4 +112,8 @@ def _own(given: Any, value: Any, record: Any, name: str) -> Any:
     """What the user gave for this value: a constant, the result of a function, or what the record has."""
     if given is INHERIT:
         return None if record is None else getattr(record, name)
-    return given(value) if callable(given) else given
+    return part_of(given, value, name)
+
+
+def _itself(value: Any) -> Any:
+    return value

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from flowdsl.flow.stats import Stats
 
 
+METHODS = {"open": (), "write": ("values",), "flush": (), "close": ()}
+"""What is called of a sink that is an object, with which arguments."""
+
+
 class Writer(Protocol[T_contra]):
     """Takes values in chunks of its own choice of work. May also have ``open()``, ``flush()`` and ``close()``."""
 
@@ -96,7 +100,7 @@ def _target(target: Any) -> Any:
             msg = f"target must be a function or an object with write(values), not {shown(target)}"
             raise TypeError(msg)
         return checks.function(target, "target")
-    for method in ("open", "write", "flush", "close"):
+    for method, arguments in METHODS.items():
         if callable(getattr(target, method, None)):
-            checks.function(getattr(target, method), f"target.{method}")
+            checks.method(getattr(target, method), f"target.{method}", arguments)
     return target

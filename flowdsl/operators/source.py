@@ -12,9 +12,10 @@ from attrs import field, frozen
 
 from flowdsl.brokers.protocols import Client, Last, OnGap, Topics
 from flowdsl.chunks import Chunk, kept
-from flowdsl.errors import FlowDefinitionError, Problem, shown
+from flowdsl.errors import FlowDefinitionError, Problem, refuse_awaitable, shown
 from flowdsl.operators.checks import Items, choice, settings, supplier
 from flowdsl.operators.codecs import Decoder, decoder_of
+from flowdsl.plan.functions import full_name
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.stages.branches import Divide
 from flowdsl.stages.context import StepContext
@@ -64,13 +65,13 @@ class BrokerSource(Source):
 
     word = "source"
     client: Client = field(repr=False)
-    topics: Topics = field(converter=_topics)
+    topics: Topics = field(converter=_topics, metadata={"one or several": True})
     group_id: str | None = None
     decode: Decoder[Any] | Callable[[bytes], Any] | None = field(default=None, converter=_decode)
     start: Literal["earliest", "latest"] | datetime | Last = field(default="earliest", converter=_start)
     tombstones: Tombstones = field(default="fail", converter=_tombstones)
     on_gap: OnGap = field(default="fail", converter=_on_gap)
-    settings: Items = field(default=(), converter=settings)
+    settings: Items = field(default=Items(), converter=settings)
 
     @property
     def drops(self) -> bool:
@@ -158,8 +159,14 @@ class IterableSource(Source):
         given: Any = self.values
         if isinstance(given, Iterator):  # and not a class whose instances are iterators
             return self.supply.once(given, self)  # pyright: ignore[reportUnknownArgumentType]  # of whatever the user has
-        values: Iterable[Any] = given if isinstance(given, Iterable) else given()  # pyright: ignore[reportUnknownVariableType]  # as above
-        return iter(values)
+        if isinstance(given, Iterable):
+            return iter(given)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]  # as above
+        values = given()
+        refuse_awaitable(values, f"the function {full_name(given)} of from_iterable")
+        if not isinstance(values, Iterable):
+            msg = f"the function {full_name(given)} of from_iterable must return an iterable, but returned {shown(values)}"
+            raise TypeError(msg)
+        return iter(values)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]  # as above
 
 
 @frozen(kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import frozen
 
@@ -35,6 +35,11 @@ class ToList(Operator):
 
     def __ror__(self, first: Callable[[X], Flow[T]], /) -> Fragment[X, ClosedFlow[list[T]]]:
         return compose(first, self)
+
+    if not TYPE_CHECKING:  # for a type checker nothing stands behind it
+
+        def __or__(self, op: Any, /) -> NoReturn:
+            compose(self, op)  # raises: an operator behind a sink
 
     def lower(self, build: Build) -> tuple[Part, ...]:
         run = build.step.run

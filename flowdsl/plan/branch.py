@@ -33,6 +33,12 @@ class Branch:
             raise RuntimeError(msg)
         return self.built
 
+    @property
+    def closed(self) -> bool:
+        """Whether this branch ends in a sink, as far as that can be told without a flow."""
+        last = getattr(self.operator, "functions", (self.operator,))[-1]
+        return self.built.closed if self.built is not None else bool(getattr(last, "closes", False))
+
     def grown(self, up: Upstream, source: BranchInput) -> Branch:
         """This branch with its plan, which begins at ``source``."""
         end = up.begin(source).through(self.operator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -76,10 +77,10 @@ def applied(function: Callable[[Any], Any], up: Upstream) -> Any:
         return result
     where = defined_at(function)
     place = f" ({where})" if where is not None else ""
-    hint = (
-        "use map_ to call it with each value" if result is None or not isinstance(result, Operator) else "call it first"
-    )
+    hint = "call it first" if isinstance(result, Operator) else "use map_ to call it with each value"
     msg = f"{full_name(function)}{place} stands where an operator belongs: it must return a flow, but returned {shown(result)}. If it is meant for values, {hint}"
+    if inspect.iscoroutine(result):
+        result.close()
     raise TypeError(msg)
 
 

@@ -41,6 +41,8 @@ def call_of(node: Node) -> str:
     named: list[str] = []
     for each in attrs.fields(type(node)):
         value = getattr(node, each.name)
+        if "one or several" in each.metadata and isinstance(value, tuple) and len(value) == 1:
+            (value,) = value
         if not each.repr or each.name == "ends":
             continue
         if each.default is attrs.NOTHING and "keyword" not in each.metadata:
@@ -57,11 +59,7 @@ def value_of(value: Any) -> str:
     told = next((tell(value) for kind, tell in TOLD.items() if isinstance(value, kind)), None)
     if told is None and hasattr(innermost(value), "__name__"):
         told = short_name(value) or "lambda"
-    return shown(value) if told is None else told
-
-
-def _told_tuple(values: tuple[Any, ...]) -> str:
-    return shown(values[0]) if len(values) == 1 else shown(values)
+    return " ".join((shown(value) if told is None else told).split("\n"))
 
 
 TOLD: dict[type, Callable[[Any], str]] = {
@@ -70,6 +68,5 @@ TOLD: dict[type, Callable[[Any], str]] = {
     DeadLetter: lambda policy: f"dead_letter({value_of(policy.branch.operator)})",
     Operator: call_of,
     Composition: lambda fragment: " | ".join(map(value_of, fragment.functions)),
-    tuple: _told_tuple,
 }
 """How values of these types are shown."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from flowdsl import JSON, TEXT, LocalBroker, connect, last
-from flowdsl.errors import BrokerError, DeliveryFailed, TopicNotFound
+from flowdsl import INHERIT, JSON, TEXT, LocalBroker, connect, from_iterable, last, merge, to_list
+from flowdsl.errors import BrokerError, DeliveryFailed, FlowDefinitionError, TopicNotFound
 from flowdsl.operators.source import BrokerSource
 from flowdsl.types import KafkaPayload, Partition, Topic
 
@@ -79,6 +79,16 @@ def test_write_to_a_partition_that_does_not_exist_fails_and_says_which_record(br
         ({"values": ["a"], "partition": -1}, "partition.*-1"),
         ({"values": ["a"], "encode": 5}, "encode.*5"),
         ({"values": "abc"}, "values.*'abc'"),
+        ({"values": 5}, "values.*5"),
+        ({"values": None}, "values.*None"),
+        ({"values": from_iterable([1])}, r"values.*from_iterable.*broker\.sink"),
+        ({"values": [], "key": 5}, "key.*5"),
+        ({"values": [], "key": INHERIT}, "key.*INHERIT"),
+        ({"values": [], "headers": {"ab": b"1"}}, "headers.*ab"),
+        ({"values": [], "headers": INHERIT}, "headers.*INHERIT"),
+        ({"values": [], "timestamp": INHERIT}, "timestamp.*INHERIT"),
+        ({"values": [], "timestamp": "noon"}, "timestamp.*'noon'"),
+        ({"values": [], "partition": "0"}, "partition.*'0'"),
         ({"values": ["a"], "topic": ""}, "topic.*''"),
         ({"values": ["a"], "topic": "a b"}, "topic.*'a b'"),
         ({"values": ["a"], "topic": lambda _: None}, "topic.*None"),
@@ -87,6 +97,19 @@ def test_write_to_a_partition_that_does_not_exist_fails_and_says_which_record(br
 def test_wrong_arguments_of_write_are_named(broker: LocalBroker, arguments: dict[str, Any], named: str) -> None:
     with pytest.raises((TypeError, ValueError), match=named):
         broker.write(**{"topic": "t", **arguments})
+
+
+def test_headers_that_can_be_read_once_are_on_every_record(broker: LocalBroker) -> None:
+    once: Any = iter([("h", "1")])
+    broker.write("t", ["a", "b"], headers=once)
+    assert [record.headers for record in broker.read("t")] == [(("h", b"1"),)] * 2
+
+
+def test_value_that_cannot_be_decoded_is_named(broker: LocalBroker) -> None:
+    broker.write("t", ["1", "x"])
+    with pytest.raises(ValueError) as raised:
+        broker.read("t", decode=int)
+    assert raised.value.__notes__ == ["decode was given the value of t[0] offset 1."]
 
 
 def test_value_that_fails_midway_says_how_many_were_written(broker: LocalBroker) -> None:
@@ -132,6 +155,13 @@ def test_produced_record_is_acknowledged_through_its_future(broker: LocalBroker)
     assert (value.partition, value.offset) == (Partition(Topic("t"), 0), 0)
     (record,) = broker.read("t")
     assert (record.key, record.value, record.headers) == (b"k", b"v", (("h", b"1"),))
+
+
+def test_produced_texts_become_utf_8(broker: LocalBroker) -> None:
+    texts: Any = KafkaPayload("ü", "ö", [("h", "ä")])
+    assert broker.producer().produce(Topic("t"), texts).result(timeout=10).payload == KafkaPayload(
+        "ü".encode(), "ö".encode(), (("h", "ä".encode()),)
+    )
 
 
 def test_consumer_takes_part_in_its_group(broker: LocalBroker) -> None:
@@ -197,6 +227,9 @@ def test_wrong_arguments_of_source_are_named(broker: LocalBroker, arguments: dic
         ({"topic": 5}, "topic.*5"),
         ({"key": 5}, "key.*5"),
         ({"headers": 5}, "headers.*5"),
+        ({"headers": {"ab": b"1"}}, "headers.*ab"),
+        ({"headers": ["ab"]}, "headers.*ab"),
+        ({"topic": "a b"}, "topic.*'a b'"),
         ({"timestamp": 5}, "timestamp.*5"),
         ({"timestamp": datetime(2024, 1, 1)}, "timestamp.*time zone"),  # noqa: DTZ001  # what is refused
         ({"partition": -1}, "partition.*-1"),
@@ -217,6 +250,13 @@ def test_wrong_arguments_of_sink_are_named(broker: LocalBroker, arguments: dict[
         (lambda broker: broker.create_topic("t", partitions=0), "partitions.*0"),
         (lambda broker: broker.create_topic("t", partitions=True), "partitions.*True"),
         (lambda broker: broker.create_topic("t", replication=0), "replication.*0"),
+        (lambda broker: broker.create_topic("t", settings=5), "settings.*5"),
+        (lambda broker: broker.create_topic("t", settings={5: "1"}), "settings.*5"),
+        (lambda broker: broker.producer().produce("t", KafkaPayload(None, b"v")), "destination.*'t'"),
+        (lambda broker: broker.producer().produce(Topic("t"), b"v"), "payload.*b'v'"),
+        (lambda broker: broker.producer().produce(Topic("t"), KafkaPayload(5, b"v")), "key.*5"),
+        (lambda broker: broker.producer().produce(Topic("t"), KafkaPayload(None, 5)), "value.*5"),
+        (lambda broker: broker.read("t", decode=5), "decode.*5"),
         (lambda broker: broker.committed(""), "group_id.*''"),
         (lambda broker: broker.lag(None), "group_id.*None"),
         (lambda broker: broker.consumer(group_id=""), "group_id.*''"),
@@ -228,6 +268,33 @@ def test_wrong_arguments_of_sink_are_named(broker: LocalBroker, arguments: dict[
 def test_wrong_arguments_by_hand_are_named(broker: LocalBroker, call: Callable[[Any], Any], named: str) -> None:
     with pytest.raises((TypeError, ValueError), match=named):
         call(broker)
+
+
+def test_pattern_that_matches_nothing_is_not_found_by_a_run_with_an_end(broker: LocalBroker) -> None:
+    broker.write("orders", ["a"])
+    flow = broker.source(re.compile("order"), group_id="g") | to_list()
+    moments: list[Any] = ["end", datetime.now(UTC), datetime.now(UTC) + timedelta(hours=1)]
+    for until in moments:
+        with pytest.raises(TopicNotFound, match=r"pattern 'order'; it has: orders"):
+            flow.run(until=until)
+    with pytest.raises(TopicNotFound, match=r"pattern 'order'"):
+        flow.start(until="end").result(timeout=10)
+    with pytest.raises(TopicNotFound, match=r"pattern 'order'"):
+        (merge(broker.source("orders"), broker.source(re.compile("order"))) | to_list()).run(until="end")
+    assert flow.run(timeout=0.05) == []
+    assert (broker.source(re.compile("order.*")) | to_list()).run(until="end") == [b"a"]
+
+
+def test_values_of_settings_are_never_shown(broker: LocalBroker) -> None:
+    secret = {"sasl.password": "hunter2", "sasl.username": "me"}
+    source, end = broker.source("a", settings=secret), broker.sink("b", settings=secret)
+    assert repr(source) == "source('a', settings={'sasl.password': ..., 'sasl.username': ...})"
+    with pytest.raises(FlowDefinitionError, match=r"settings differs?") as raised:
+        merge(source, broker.source("b", settings={"sasl.password": "hunter3"}))
+    with pytest.raises(TypeError, match=r"settings must be a mapping") as refused:
+        broker.source("a", settings=list(secret.items()))  # type: ignore[call-overload]  # what is refused
+    told = [repr(end), repr(source | end), (source | end).explain(), str(raised.value), str(refused.value)]
+    assert not any("hunter" in text for text in told)
 
 
 # -- connect ------------------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from flowdsl import (
     with_record,
 )
 from flowdsl.compiler.validate import faults, warnings
+from flowdsl.plan.names import named
 from flowdsl.plan.where import here
 
 
@@ -60,6 +61,10 @@ class Middle:
 
 class End:
     def create_with_partitions(self, commit: object, partitions: object) -> Any: ...
+
+
+def names_of(flow: Any) -> list[str]:
+    return list(named(flow.plan).all_names())
 
 
 SOURCE = from_iterable((1, 2))
@@ -134,12 +139,39 @@ def test_branches_are_shown_beneath_their_step() -> None:
     ]
 
 
+def test_a_step_keeps_its_line_whatever_its_values_show() -> None:
+    class Table:
+        def __repr__(self) -> str:
+            return "a  b\n1  2"
+
+        def __call__(self, value: object) -> object:
+            return value
+
+    assert repr(from_iterable((Table(),)) | map_(Table())).splitlines() == [
+        "from_iterable((a  b 1  2,))",
+        "| map_(a  b 1  2)",
+    ]
+
+
+def test_a_merge_may_have_a_name() -> None:
+    assert names_of(merge(SOURCE, SOURCE, name="both") | to_list()) == ["from_iterable", "from_iterable#2", "to_list"]
+    assert repr(merge(SOURCE, SOURCE, name="both")).splitlines()[0] == "merge(name='both')"
+    with pytest.raises(ValueError, match="name"):
+        merge(SOURCE, name="")
+
+
 # -- misuse -------------------------------------------------------------------------------------------------------
 
 
 def test_a_flow_is_not_iterable_and_says_how_to_run_it() -> None:
     with pytest.raises(TypeError, match=r"to_list\(\)"):
         list(SOURCE)  # type: ignore[call-overload]  # what is refused
+
+
+def test_a_closed_flow_says_so_too() -> None:
+    closed: Any = SOURCE | sink(keep)
+    with pytest.raises(TypeError, match=r"flow\.run\(\)"):
+        list(closed)
 
 
 @pytest.mark.parametrize("name", ["run", "start", "compile"])
@@ -196,6 +228,10 @@ def test_nothing_stands_behind_a_sink() -> None:
         lambda: ends | map_(parse),
         lambda: SOURCE | splits | map_(parse),
         lambda: SOURCE | (splits | map_(parse)),
+        lambda: splits | map_(parse),
+        lambda: route(parse, {1: map_(parse) | ends}, default=ends) | map_(parse),
+        lambda: to_list() | to_list(),  # type: ignore[operator]  # what is refused
+        lambda: map_(parse) | to_list() | parsed,
     ]
     for build in attempts:
         with pytest.raises(FlowDefinitionError, match="stands behind"):

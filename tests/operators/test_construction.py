@@ -5,10 +5,12 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from functools import partial
 from typing import Any
 
 import pytest
+from attrs import frozen
 
 from flowdsl import (
     JSON,
@@ -66,6 +68,15 @@ class LateFlush:
     async def flush(self) -> None: ...
 
 
+class Choice(Enum):
+    ONE = 1
+
+
+@frozen
+class Frozen:
+    n: int
+
+
 class Db:
     def write(self, values: object) -> None: ...
 
@@ -76,6 +87,24 @@ class Factory:
 
 class OneArgument:
     def create_with_partitions(self, commit: object) -> Any: ...
+
+
+class Tally:
+    """Mutable, though it hashes: by its identity."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+
+class Slotted:
+    __slots__ = ("seen",)
+
+    def __init__(self, seen: int) -> None:
+        self.seen = seen
+
+
+class WriteOfTwo:
+    def write(self, topic: str, values: object) -> None: ...
 
 
 BROKER = LocalBroker()
@@ -114,6 +143,10 @@ WRONG_TYPES: list[tuple[str, Callable[..., Any], Any]] = [
     ("initial", lambda given: scan(add, given), {}),
     ("initial", lambda given: fold(add, given, size=3), set()),
     ("initial", lambda given: fold(add, given, size=3), (1, [])),
+    ("initial", lambda given: scan(add, given), Tally()),
+    ("initial", lambda given: scan(add, given), Slotted(1)),
+    ("initial", lambda given: fold(add, given, size=3), bytearray()),
+    ("initial", lambda given: fold(add, given, size=3), iter([1])),
     ("messages", lambda given: every(messages=given), True),
     ("topic", BROKER.sink, 3),
     ("key", lambda given: BROKER.sink("t", key=given), 3),
@@ -218,6 +251,23 @@ def test_a_generator_is_welcome_in_flat_map() -> None:
     flat_map(generate)
 
 
+@pytest.mark.parametrize("target", [WriteOfTwo(), BROKER])
+def test_a_write_that_takes_more_than_the_values_is_refused(target: Any) -> None:
+    with pytest.raises(TypeError, match=r"target\.write must be callable as target\.write\(values\)"):
+        sink(target)
+
+
+@pytest.mark.parametrize("kind", [Tally, complex])
+def test_a_type_that_is_not_made_of_json_is_refused(kind: type) -> None:
+    with pytest.raises(TypeError, match=kind.__name__):
+        JSON(kind)
+
+
+def test_a_duration_too_long_for_a_float_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"within .* 401 digits"):
+        batch(3, within=10**400)
+
+
 def test_a_class_is_refused_as_a_sink() -> None:
     wrong: Any = Db
     with pytest.raises(TypeError, match=r"Db\(\.\.\.\)"):
@@ -249,7 +299,21 @@ def test_a_mutable_initial_says_to_give_a_function() -> None:
 
 
 def test_immutable_initials_and_functions_are_taken() -> None:
-    for initial in (0, None, (), "", frozenset[int](), dict, list[int]):
+    for initial in (
+        0,
+        None,
+        (),
+        "",
+        frozenset[int](),
+        dict,
+        list[int],
+        object(),
+        ...,
+        NAIVE,
+        range(3),
+        Choice.ONE,
+        Frozen(1),
+    ):
         scan(lambda state, _: state, initial)
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from flowdsl.brokers.local.log import Log
 from flowdsl.brokers.local.storage import Storage
 from flowdsl.brokers.local.waiter import Waiter
+from flowdsl.brokers.outgoing import as_outgoing
 from flowdsl.brokers.partitioner import Partitioner
 from flowdsl.brokers.protocols import Delivery, Outgoing
 from flowdsl.clock import Clock
@@ -47,22 +48,18 @@ class LocalProducer:
 
     def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[BrokerValue[KafkaPayload]]:
         self._check_open()
-        topic, index = (
-            (destination.topic.name, destination.index)
-            if isinstance(destination, Partition)
-            else (destination.name, None)
-        )
         now = self._clock.utc()
-        headers = tuple(payload.headers or ())
+        record = as_outgoing(destination, payload, now)
         with self._storage.lock:
-            answer = self._write(Outgoing(topic, index, payload.key, payload.value, headers, now), now)
+            answer = self._write(record, now)
         self._waiter.notify()
         future: Future[BrokerValue[KafkaPayload]] = Future()
         if isinstance(answer, BrokerError):
             future.set_exception(answer)
         else:
             partition, offset = answer
-            future.set_result(BrokerValue(payload._replace(headers=headers), partition, offset, now))
+            written = KafkaPayload(record.key, record.value, record.headers)
+            future.set_result(BrokerValue(written, partition, offset, now))
         return future
 
     def purge(self) -> None:

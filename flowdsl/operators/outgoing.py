@@ -1,0 +1,76 @@
+"""What users may give for the parts of a record that is produced: values, or functions of the payload.
+
+Each check names the argument and the value; what the functions return is looked at record by record.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flowdsl.brokers.naming import check_topic_name
+from flowdsl.brokers.outgoing import as_headers
+from flowdsl.errors import shown
+from flowdsl.operators.checks import function
+from flowdsl.operators.codecs import encoder_of
+from flowdsl.operators.constants import Inherit
+
+
+def topic(given: Any) -> Any:
+    if isinstance(given, str):
+        return check_topic_name(given)
+    if not callable(given):
+        msg = f"topic must be a name or a function that returns one, not {shown(given)}"
+        raise TypeError(msg)
+    return function(given, "topic")
+
+
+def key(given: Any) -> Any:
+    if given is None or isinstance(given, bytes | str | Inherit):
+        return given
+    if not callable(given):
+        msg = f"key must be bytes, a text, None or a function that returns one of these, not {shown(given)}"
+        raise TypeError(msg)
+    return function(given, "key")
+
+
+def headers(given: Any) -> Any:
+    if given is None or isinstance(given, Inherit):
+        return given
+    if callable(given):
+        return function(given, "headers")
+    return as_headers(given)
+
+
+def timestamp(given: Any) -> Any:
+    if given is None or isinstance(given, Inherit):
+        return given
+    if isinstance(given, datetime):
+        if given.tzinfo is None:
+            msg = f"timestamp must be an aware datetime, such as datetime.now(UTC), but {given!r} has no time zone"
+            raise ValueError(msg)
+        return given
+    if not callable(given):
+        msg = f"timestamp must be an aware datetime, None or a function that returns one, not {shown(given)}"
+        raise TypeError(msg)
+    return function(given, "timestamp")
+
+
+def partition(given: Any) -> Any:
+    if given is None:
+        return given
+    if isinstance(given, int) and not isinstance(given, bool):
+        if given < 0:
+            msg = f"partition must be at least 0, but is {given}"
+            raise ValueError(msg)
+        return given
+    if not callable(given):
+        msg = f"partition must be a number, None or a function that returns a number, not {shown(given)}"
+        raise TypeError(msg)
+    return function(given, "partition")
+
+
+def encode(given: Any) -> Any:
+    if given is not None:
+        encoder_of(given, "encode")
+    return given
