@@ -96,7 +96,8 @@ def _refuse_difference(one: Source, other: Source, merged: MergedSource) -> None
         for name in ALIKE:
             mine, theirs = getattr(one, name), getattr(other, name)
             if mine != theirs:
-                text = f"the flows of a merge are read by one consumer, but their {name} differs: {_told(mine)} and {_told(theirs)}"
+                what = "broker" if name == "client" else name
+                text = f"the flows of a merge are read by one consumer, but their {what} differs: {_told(mine)} and {_told(theirs)}"
                 raise _fault(text, merged)
     elif type(one) is not type(other):
         text = "the flows of a merge come either all from a broker or all from from_iterable"

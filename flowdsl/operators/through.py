@@ -61,11 +61,19 @@ class Through(Chaining):
         end: ForeignEnd | SelfCommit
         if self.ends:
             end = SelfCommit(passage, step.ledger)
-            strategy = self.factory.create_with_partitions(end, build.partitions)
+            strategy = self._made(end, build.partitions)
         else:
             end = ForeignEnd(passage, step, downstream, clock=step.clock)
-            strategy = self.factory.create_with_partitions(build.commit, build.partitions, end)
+            strategy = self._made(build.commit, build.partitions, end)
         return ForeignStage(passage, step, build.handler, strategy, end, clock=step.clock)
+
+    def _made(self, *arguments: Any) -> Strategy:
+        strategy = self.factory.create_with_partitions(*arguments)
+        if not callable(getattr(strategy, "submit", None)):
+            msg = f"create_with_partitions of {shown(self.factory)} must return a strategy, but returned {shown(strategy)}"
+            raise TypeError(msg)
+        made: Strategy = strategy
+        return made
 
 
 @overload

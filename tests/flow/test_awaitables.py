@@ -98,7 +98,7 @@ def test_awaitable_fails_the_record_and_says_what_to_do(step: Any) -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("part", ["key", "headers", "timestamp", "partition", "encode"])
 def test_awaitable_for_a_part_of_a_record_fails_it(part: str) -> None:
-    broker = LocalBroker()
+    broker: Any = LocalBroker()
     with pytest.raises(StepFailed, match=f"the function for {part} returned an awaitable"):
         (from_iterable([b"1"]) | broker.sink("t", **{part: later})).run()
     with pytest.raises(TypeError, match=f"the function for {part} returned an awaitable"):

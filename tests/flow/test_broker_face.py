@@ -14,6 +14,8 @@ from flowdsl.errors import BrokerError, DeliveryFailed, FlowDefinitionError, Top
 from flowdsl.operators.source import BrokerSource
 from flowdsl.types import KafkaPayload, Partition, Topic
 
+FIVE_AND_VALUE: tuple[Any, ...] = (5, b"v")
+NONE_AND_FIVE: tuple[Any, ...] = (None, 5)
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
@@ -158,10 +160,9 @@ def test_produced_record_is_acknowledged_through_its_future(broker: LocalBroker)
 
 
 def test_produced_texts_become_utf_8(broker: LocalBroker) -> None:
-    texts: Any = KafkaPayload("ü", "ö", [("h", "ä")])
-    assert broker.producer().produce(Topic("t"), texts).result(timeout=10).payload == KafkaPayload(
-        "ü".encode(), "ö".encode(), (("h", "ä".encode()),)
-    )
+    texts: tuple[Any, ...] = ("ü", "ö", [("h", "ä")])
+    written = broker.producer().produce(Topic("t"), KafkaPayload(*texts)).result(timeout=10).payload
+    assert written == KafkaPayload("ü".encode(), "ö".encode(), (("h", "ä".encode()),))
 
 
 def test_consumer_takes_part_in_its_group(broker: LocalBroker) -> None:
@@ -254,8 +255,8 @@ def test_wrong_arguments_of_sink_are_named(broker: LocalBroker, arguments: dict[
         (lambda broker: broker.create_topic("t", settings={5: "1"}), "settings.*5"),
         (lambda broker: broker.producer().produce("t", KafkaPayload(None, b"v")), "destination.*'t'"),
         (lambda broker: broker.producer().produce(Topic("t"), b"v"), "payload.*b'v'"),
-        (lambda broker: broker.producer().produce(Topic("t"), KafkaPayload(5, b"v")), "key.*5"),
-        (lambda broker: broker.producer().produce(Topic("t"), KafkaPayload(None, 5)), "value.*5"),
+        (lambda broker: broker.producer().produce(Topic("t"), KafkaPayload(*FIVE_AND_VALUE)), "key.*5"),
+        (lambda broker: broker.producer().produce(Topic("t"), KafkaPayload(*NONE_AND_FIVE)), "value.*5"),
         (lambda broker: broker.read("t", decode=5), "decode.*5"),
         (lambda broker: broker.committed(""), "group_id.*''"),
         (lambda broker: broker.lag(None), "group_id.*None"),

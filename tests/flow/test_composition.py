@@ -231,7 +231,7 @@ def test_nothing_stands_behind_a_sink() -> None:
         lambda: splits | map_(parse),
         lambda: route(parse, {1: map_(parse) | ends}, default=ends) | map_(parse),
         lambda: to_list() | to_list(),  # type: ignore[operator]  # what is refused
-        lambda: map_(parse) | to_list() | parsed,
+        lambda: map_(parse) | ends | parsed,
     ]
     for build in attempts:
         with pytest.raises(FlowDefinitionError, match="stands behind"):
@@ -348,7 +348,7 @@ def test_what_differs_between_merged_sources_is_named() -> None:
     one, other = LocalBroker(), LocalBroker()
     source = one.source("a", group_id="g")
     for name, second in {
-        "client": other.source("b", group_id="g"),
+        "broker": other.source("b", group_id="g"),
         "group_id": one.source("b", group_id="h"),
         "start": one.source("b", group_id="g", start="latest"),
         "from_iterable": from_iterable([b"1"]),

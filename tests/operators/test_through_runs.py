@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl import LocalBroker, Partition, StepFailed, Topic, dead_letter, filter_, map_, sink, through
+from flowdsl import LocalBroker, Partition, StepFailed, Topic, dead_letter, filter_, from_iterable, map_, sink, through
 from flowdsl.errors import InvalidMessage
 from flowdsl.strategies import BatchStep, CommitOffsets, FilterStep, RunTask, UnbatchStep
 from flowdsl.testing import Driver, VirtualClock
@@ -178,3 +178,9 @@ def test_strategy_at_the_end_is_asked_about_before_its_offset_moves() -> None:
     driver.close()
     assert driver.committed == {P0: 3}
     assert [letter.offset for letter in driver.dead_letters] == [1]
+
+
+def test_factory_that_returns_no_strategy_is_named() -> None:
+    flow: Any = from_iterable([1]) | through(Middle(lambda _: None)) | end()
+    with pytest.raises(TypeError, match=r"Middle object .* must return a strategy, but returned None"):
+        flow.run()
