@@ -6,6 +6,7 @@ from typing import Any
 
 from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.errors import shown
 from flowdsl.processing.dlq import DlqPolicy, InvalidRecords
 from flowdsl.processing.loop import Loop
 from flowdsl.stages.switch import Switch
@@ -33,6 +34,9 @@ class StreamProcessor:
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        if not isinstance(topic, Topic):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+            msg = f"topic must be a Topic, such as Topic('orders'), not {shown(topic)}"
+            raise TypeError(msg)
         self._switch = Switch(clock)
         seconds = JOIN_SECONDS if join_timeout is None else join_timeout
         self._loop = Loop(
