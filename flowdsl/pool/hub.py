@@ -8,11 +8,9 @@ from __future__ import annotations
 import logging
 import pickle
 import selectors
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import count
 
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
@@ -21,6 +19,7 @@ from flowdsl.pool.carriage import raised
 from flowdsl.pool.line import Errand, Line
 from flowdsl.pool.process import Frame, Process
 from flowdsl.pool.seat import DEPTH, Seat
+from flowdsl.pool.wake import Wake
 from flowdsl.pool.worker import DONE, FORGOTTEN, LOADED, READY, SPOILT, Raised
 
 MOST_FAILURES = 5
@@ -46,10 +45,8 @@ class Hub(threading.Thread):
         """What closing a resource raised, the first time."""
         self.is_over = False
         self._commands: deque[Callable[[], None]] = deque()
-        self._bell, self._ear = socket.socketpair()
-        self._bell.setblocking(False)
-        self._ear.setblocking(False)
-        self._nudged = self._hungry = False
+        self._wake = Wake()
+        self._hungry = False
         self._selector = selectors.DefaultSelector()
         self._numbers = count(1)
         self._failures = 0
@@ -60,19 +57,12 @@ class Hub(threading.Thread):
     def command(self, call: Callable[[], None]) -> None:
         """Have something done by this thread."""
         self._commands.append(call)
-        self.nudge()
+        self._wake.call()
 
     def came(self) -> None:
         """Values wait: the thread is woken if a worker has nothing to do, and finds them itself otherwise."""
         if self._hungry:
-            self.nudge()
-
-    def nudge(self) -> None:
-        """Wake the thread. No wake is lost: it looks around after it has taken back the flag that is set here."""
-        if not self._nudged:
-            self._nudged = True
-            with suppress(OSError):  # full: it wakes anyway; closed: it is over
-                self._bell.send(b"!")
+            self._wake.call()
 
     def close(self, deadline: Deadline) -> None:
         self.command(lambda: self._close(deadline))
@@ -85,7 +75,7 @@ class Hub(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._selector.register(self._ear, selectors.EVENT_READ)
+            self._selector.register(self._wake, selectors.EVENT_READ)
             for _ in range(self._size):
                 self._hire()
             while self.error is None and (self.seats or self._closing is None):
@@ -103,12 +93,9 @@ class Hub(threading.Thread):
                 self._selector.modify(seat.process, interest, seat)
         wait = LOOK_SECONDS if self._closing is None else self._closing.remaining()
         for key, events in self._selector.select(LOOK_SECONDS if wait is None else min(wait, LOOK_SECONDS)):
-            if key.data is None:
-                with suppress(BlockingIOError):
-                    self._ear.recv(64)
-            else:
+            if key.data is not None:
                 self._serve(key.data, events)
-        self._nudged = False
+        self._wake.answer()
         while self._commands:
             self._commands.popleft()()
         if self._closing is None:
@@ -168,7 +155,8 @@ class Hub(threading.Thread):
         seat.process.kill()  # it may have closed its end and live
         had_work = seat.bury(Deadline.after(SYSTEM_CLOCK, REAP_SECONDS))
         how = seat.process.how_it_ended
-        logger.warning("a worker process %s; another takes its place", how)
+        level = logging.DEBUG if seat.is_dismissed else logging.WARNING
+        logger.log(level, "a worker process %s; another takes its place", how)
         self._failures = 0 if had_work else self._failures + 1
         if self._failures >= MOST_FAILURES:
             text = (
@@ -195,6 +183,7 @@ class Hub(threading.Thread):
         for seat in self.seats:
             hand = seat.in_hand()
             if hand is not None and hand[0] is errand:
+                seat.is_dismissed = True
                 seat.process.kill()
 
     def _fill(self) -> None:
@@ -204,7 +193,7 @@ class Hub(threading.Thread):
                     continue
         self._hungry = any(seat.has_room for seat in self.seats)
         if self._hungry and any(line.waiting for line in self.lines.values()):
-            self.nudge()  # something came while we looked
+            self._wake.call()  # something came while we looked
 
     def _give(self, seat: Seat) -> bool:
         line = next((line for line in self.lines.values() if line.waiting), None)
@@ -246,5 +235,4 @@ class Hub(threading.Thread):
         for line in list(self.lines.values()):
             line.fail(error)
         self._selector.close()
-        self._bell.close()
-        self._ear.close()
+        self._wake.close()

@@ -27,8 +27,10 @@ class Errand(Protocol):
     """
 
     value: Any
-    abandoned: bool
     began: float | None
+
+    @property
+    def abandoned(self) -> bool: ...
 
     def succeed(self, value: Any) -> None: ...
 

@@ -33,7 +33,7 @@ class Pool:
         self.size = size
         self._hub: Hub | None = None
         self._finalizer: Callable[[], object] | None = None
-        self._is_closed = False
+        self.is_closed = False
 
     def function(
         self, function: Callable[..., Any], *, about: object = None, is_context: bool = False, most: int = MOST_IN_BATCH
@@ -63,7 +63,7 @@ class Pool:
 
         Work that waits for a worker fails. Raises what closing a resource raised.
         """
-        self._is_closed = True
+        self.is_closed = True
         hub = self._hub
         if hub is None:
             return
@@ -76,12 +76,12 @@ class Pool:
 
     def terminate(self) -> None:
         """Kill all workers. Does not wait."""
-        self._is_closed = True
+        self.is_closed = True
         if self._hub is not None:
             self._hub.kill()
 
     def _running(self) -> Hub:
-        if self._is_closed:
+        if self.is_closed:
             msg = "the pool of worker processes is closed: make another"
             raise FlowError(msg)
         if self._hub is None:

@@ -25,6 +25,8 @@ class Seat:
         self.is_ready = False
         self.has_left = False
         """Whether it was told that nothing more will come."""
+        self.is_dismissed = False
+        """Whether it was killed because of what it had in hand."""
         self._batches: deque[Batch] = deque()
 
     @property

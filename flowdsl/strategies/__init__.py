@@ -9,6 +9,8 @@ from flowdsl.strategies.noop import Noop
 from flowdsl.strategies.produce import Produce
 from flowdsl.strategies.reduce import Reduce
 from flowdsl.strategies.run_task import RunTask
+from flowdsl.strategies.run_task_in_threads import RunTaskInThreads
+from flowdsl.strategies.run_task_with_multiprocessing import MultiprocessingPool, RunTaskWithMultiprocessing
 from flowdsl.strategies.unfold import Unfold
 from flowdsl.types import (
     FILTERED_PAYLOAD,
@@ -36,6 +38,7 @@ __all__ = [
     "KafkaPayload",
     "Message",
     "MessageRejected",
+    "MultiprocessingPool",
     "Noop",
     "Partition",
     "ProcessingStrategy",
@@ -43,6 +46,8 @@ __all__ = [
     "Produce",
     "Reduce",
     "RunTask",
+    "RunTaskInThreads",
+    "RunTaskWithMultiprocessing",
     "Topic",
     "UnbatchStep",
     "Unfold",

@@ -21,6 +21,7 @@ def fill(bench: Bench) -> int:
         try:
             bench.strategy.submit(bench.message(n))
         except MessageRejected:
+            bench.settle()
             return n
         assert n < 1_000, "this strategy is not bounded"
     raise AssertionError

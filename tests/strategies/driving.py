@@ -66,13 +66,19 @@ class Bench:
                 self._data.append((n, partition, offset))
             self.put(message)
 
+    def settle(self) -> None:
+        """Work that is done elsewhere, in real time, is done."""
+        self.row.settle(self.strategy)
+
     def turn(self) -> None:
+        self.settle()
         self.clock.advance(0.01)
         self._catching(self.strategy.poll)
         self.check()
 
     def finish(self, timeout: float | None = 100.0) -> None:
         self.strategy.close()
+        self.settle()
         while self._catching(lambda: self.strategy.join(timeout)):
             self.check()
         self.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from attrs import frozen
@@ -15,10 +16,13 @@ from flowdsl.strategies import (
     Healthcheck,
     KafkaPayload,
     Message,
+    MultiprocessingPool,
     ProcessingStrategy,
     Produce,
     Reduce,
     RunTask,
+    RunTaskInThreads,
+    RunTaskWithMultiprocessing,
     Topic,
     UnbatchStep,
     Unfold,
@@ -41,10 +45,15 @@ def _one(n: Any) -> list[int]:
     return [n]
 
 
+def _at_once(_: Next) -> None:
+    """It does its work in ``submit`` and ``poll``."""
+
+
 @frozen
 class Row:
     """``build(next_step, clock, touch)`` makes the strategy; ``payload(n)`` is the n-th thing that it takes;
-    ``numbers(output)`` are the numbers that an output stands for, ``copies`` how often each comes out.
+    ``numbers(output)`` are the numbers that an output stands for, ``copies`` how often each comes out. ``settle`` waits,
+    in real time, until work that is done elsewhere is done.
     """
 
     name: str
@@ -53,6 +62,7 @@ class Row:
     numbers: Callable[[Any], list[int]] = _one
     copies: int = 1
     runs_user_code: bool = True
+    settle: Callable[[Next], None] = _at_once
 
 
 def run_task(next_step: Next, clock: VirtualClock, touch: Touch) -> Next:
@@ -111,6 +121,37 @@ def produce(next_step: Next, clock: VirtualClock, touch: Touch) -> Next:
     return Produce(Answering(), Topic("out"), next_step, max_buffer_size=4, clock=clock)
 
 
+def settled(strategy: Next) -> None:
+    assert isinstance(strategy, RunTaskInThreads | RunTaskWithMultiprocessing)
+    until = monotonic() + 60.0
+    while not all(slot.is_done for slot in strategy.slots):
+        assert monotonic() < until, "work elsewhere was not done"
+        sleep(0.0005)
+
+
+def in_threads(concurrency: int, *, touching: bool) -> Callable[[Next, VirtualClock, Touch], Next]:
+    def build(next_step: Next, clock: VirtualClock, touch: Touch) -> Next:
+        def function(message: Message[int]) -> int:
+            if touching:
+                touch(message.payload)
+            return message.payload
+
+        return RunTaskInThreads(function, concurrency, 4, next_step, clock=clock)
+
+    return build
+
+
+POOL = MultiprocessingPool(1)
+"""Shared by all tests of the contract, which close it."""
+
+
+def on_processes(next_step: Next, clock: VirtualClock, touch: Touch) -> Next:
+    def function(message: Message[int]) -> int:
+        return message.payload
+
+    return RunTaskWithMultiprocessing(function, next_step, 2, 10.0, POOL, clock=clock)
+
+
 def healthcheck(next_step: Next, clock: VirtualClock, touch: Touch) -> Next:
     return Healthcheck(Path("/dev/null"), next_step, clock=clock)
 
@@ -146,6 +187,9 @@ ROWS = (
     Row("UnbatchStep", unbatch, payload=_batch_of, copies=2, runs_user_code=False),
     Row("Unfold", unfold, copies=2),
     Row("Produce", produce, payload=_record, numbers=_of_record, runs_user_code=False),
+    Row("RunTaskInThreads", in_threads(1, touching=True), settle=settled),
+    Row("RunTaskInThreads, three", in_threads(3, touching=False), runs_user_code=False, settle=settled),
+    Row("RunTaskWithMultiprocessing", on_processes, runs_user_code=False, settle=settled),
     Row("Healthcheck", healthcheck, runs_user_code=False),
     Row("a chain of four", chain),
 )

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowdsl.strategies import RunTaskWithMultiprocessing
 from tests.strategies.contract import Contract, UserCodeContract
-from tests.strategies.doubles import Rejecting
+from tests.strategies.doubles import Recorder, Rejecting
 from tests.strategies.driving import Bench, everything
-from tests.strategies.rows import ROWS, Row
+from tests.strategies.rows import POOL, ROWS, Row
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _processes() -> Iterator[None]:
+    """Start the shared pool before the first test: what a test starts must end with it."""
+    RunTaskWithMultiprocessing(str, Recorder(), 1, 1.0, POOL).terminate()
+    yield
+    POOL.close()
+
 
 every = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
