@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Protocol
 
 from attrs import frozen
+
+from flowdsl.errors import shown
 
 Duration = float | timedelta
 
@@ -75,10 +78,13 @@ def to_seconds(duration: Duration, name: str) -> float:
     elif isinstance(duration, int | float) and not isinstance(duration, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
         seconds = _as_float(duration, name)
     else:
-        msg = f"{name} must be a number of seconds or a timedelta, not {duration!r}"
+        msg = f"{name} must be a number of seconds or a timedelta, not {shown(duration)}"
         raise TypeError(msg)
-    if not seconds >= 0:
-        msg = f"{name} must not be negative, but is {duration!r}"
+    if isnan(seconds):
+        msg = f"{name} must be a number of seconds or a timedelta, not {duration}"
+        raise ValueError(msg)
+    if seconds < 0:
+        msg = f"{name} must not be negative, but is {shown(duration)}"
         raise ValueError(msg)
     return seconds
 

@@ -204,12 +204,20 @@ class CommitPolicy:
         if seconds is None and messages is None:
             msg = "a commit policy needs min_commit_frequency_sec, min_commit_messages, or both"
             raise ValueError(msg)
-        if seconds is not None and seconds < 0:
+        _refuse_type("min_commit_frequency_sec", seconds, "a number of seconds", int | float)
+        _refuse_type("min_commit_messages", messages, "a whole number", int)
+        if seconds is not None and not seconds >= 0:
             msg = f"min_commit_frequency_sec must not be negative, but is {seconds!r}"
             raise ValueError(msg)
         if messages is not None and messages < 1:
             msg = f"min_commit_messages must be at least 1, but is {messages!r}"
             raise ValueError(msg)
+
+
+def _refuse_type(name: str, value: object, wanted: str, kinds: Any) -> None:
+    if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+        msg = f"{name} must be {wanted}, not {value!r:.200}"
+        raise TypeError(msg)
 
 
 IMMEDIATE = CommitPolicy(None, 1)

@@ -153,12 +153,12 @@ class MemoryConsumer:
     def settle(self, timeout: float) -> None:
         """Nothing is ever under way."""
 
-    def ends(self) -> dict[Partition, int]:
-        """Empty: nobody knows before the iterables end; ``exhausted`` tells."""
-        return {}
+    def ends(self) -> None:
+        """Nobody knows before the iterables end."""
 
-    def offsets_at(self, when: datetime) -> dict[Partition, int]:  # noqa: ARG002  # values in memory have no time
-        return {}
+    def offsets_at(self, when: datetime) -> dict[Partition, int]:  # noqa: ARG002  # values in memory have no time but this
+        """What was read by now: asked at that moment."""
+        return {supply.partition: supply.read for supply in self._supplies}
 
     @property
     def exhausted(self) -> bool:

@@ -93,8 +93,11 @@ class Consumer(Protocol):
         """Wait until commits under way are answered, or the time is up. Allowed from within the listener."""
         ...
 
-    def ends(self) -> Mapping[Partition, int]:
-        """The next offset to be written of every partition of the subscribed topics, as readers see it."""
+    def ends(self) -> Mapping[Partition, int] | None:
+        """The next offset to be written of every partition of the subscribed topics, as readers see it.
+
+        None: nobody knows before it is reached; ``exhausted`` tells.
+        """
         ...
 
     def offsets_at(self, when: datetime) -> Mapping[Partition, int]:

@@ -36,7 +36,7 @@ def read(consumer: Consumer, topic: str, count: int | None, clock: Clock) -> lis
     """The records of a topic up to its present end, or the first ``count``, in the order of partition and offset."""
     positions = _Positions()
     consumer.subscribe([topic], positions)
-    open_ends = dict(consumer.ends())
+    open_ends = dict(consumer.ends() or {})
     found: dict[Partition, list[Record[Any]]] = {partition: [] for partition in open_ends}
     deadline = Deadline.after(clock, PATIENCE)
     while open_ends:

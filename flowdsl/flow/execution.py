@@ -15,7 +15,7 @@ from flowdsl.brokers.naming import check_matches
 from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.compiler import new_run, prepare
-from flowdsl.errors import BrokerError
+from flowdsl.errors import BrokerError, shown
 from flowdsl.flow.stats import Stats, StepStats
 from flowdsl.operators.source import BrokerSource, IterableSource, leaves
 from flowdsl.plan.names import named
@@ -72,7 +72,8 @@ class Execution:
         self._over = threading.Event()
         self._began = clock()
         self._ended: float | None = None
-        self.is_bounded = self.bounds.is_bounded or isinstance(plan.source, IterableSource)
+        in_memory = any(isinstance(source, IterableSource) for source in leaves(plan.source))
+        self.is_bounded = self.bounds.is_bounded or in_memory
 
     def run(self) -> None:
         """Run to the end. Raises what ended it."""
@@ -202,5 +203,5 @@ def as_until(until: object) -> Until:
             msg = f"until must be an aware datetime, such as datetime.now(UTC), but {until!r} has no time zone"
             raise ValueError(msg)
         return until
-    msg = f'until must be "end", an aware datetime or None, not {until!r}'
+    msg = f'until must be "end", an aware datetime or None, not {shown(until)}'
     raise ValueError(msg)

@@ -62,6 +62,9 @@ def _options(
     if not isinstance(commit, CommitPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
         msg = f"commit must be every(...), immediately or never, not {shown(commit)}"
         raise TypeError(msg)
+    if not isinstance(progress, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+        msg = f"progress must be True or False, not {shown(progress)}"
+        raise TypeError(msg)
     return Options(
         count=None if count is None else checks.count(count, "count"),
         timeout=optional_seconds(timeout, "timeout"),
@@ -69,7 +72,7 @@ def _options(
         commit=commit,
         on_error=policy_of_run(flow, on_error),
         stop_timeout=to_seconds(stop_timeout, "stop_timeout"),
-        progress=bool(progress),
+        progress=progress,
     )
 
 

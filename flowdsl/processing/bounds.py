@@ -51,6 +51,7 @@ class Bounds:
     def __init__(self, clock: Clock, *, count: int | None = None, until: Until = None) -> None:
         self._clock = clock
         self.is_bounded = count is not None or until is not None
+        self._given = {"count": count, "until": until}
         self._left = count
         self._until = until
         self._ends: Mapping[Partition, int] | None = None
@@ -101,6 +102,9 @@ class Bounds:
         if self._left is not None:
             self._left -= len(records)
         return records
+
+    def __str__(self) -> str:
+        return " or ".join(f"{name}={value}" for name, value in self._given.items() if value is not None)
 
     def are_reached(self) -> bool:
         """Whether all there is to read was read."""

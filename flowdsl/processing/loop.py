@@ -59,6 +59,7 @@ class Loop:
         self.pipelines = Pipelines(factory, commit, switch, self._handle_invalid)
         self._invalid = invalid
         self._stop_timeout = stop_timeout
+        self._timeout = timeout
         self._deadline = Deadline.after(clock, timeout)
         self._finished = False
         self._on_ready = on_ready
@@ -136,7 +137,11 @@ class Loop:
         if outcome is not None:
             raise outcome
         if missed:
-            text = f"the run did not reach its end in time: {self.feeder.taken} records were read"
+            read = f"{self.feeder.taken} record{'' if self.feeder.taken == 1 else 's'}"
+            text = (
+                f"the run did not come to its end within {self._timeout} s ({self.bounds}): {read} were read; what is "
+                "done is committed, and the next run goes on from there"
+            )
             raise RunTimeout(text)
 
     @property

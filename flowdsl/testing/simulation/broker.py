@@ -133,7 +133,7 @@ class SimulatedConsumer:
             answered, error = self._answers.popleft()
             answered(error)
 
-    def ends(self) -> Mapping[Partition, int]:
+    def ends(self) -> Mapping[Partition, int] | None:
         return self._inner.ends()
 
     def offsets_at(self, when: datetime) -> Mapping[Partition, int]:
