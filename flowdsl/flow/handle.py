@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Generic, Self, TypeVar
 
 from flowdsl.clock import Duration, optional_seconds
-from flowdsl.errors import RunTimeout, StopTimeout
+from flowdsl.errors import FlowError, RunTimeout, StopTimeout
 from flowdsl.flow.execution import Execution
 from flowdsl.flow.stats import Stats
 
@@ -23,6 +23,7 @@ class RunHandle(Generic[R]):
     def __init__(self, execution: Execution, outcome: Callable[[Execution], R]) -> None:
         self._execution = execution
         self._result: Future[R] = Future()
+        self._result.set_running_or_notify_cancel()  # whoever gives up waiting, in an event loop, does not cancel it
         self._thread = threading.Thread(target=self._run, args=(outcome,), name="flowdsl-run", daemon=True)
         self._thread.start()
 
@@ -32,6 +33,7 @@ class RunHandle(Generic[R]):
         ``timeout`` in seconds; raises StopTimeout if the run is not over by then (it goes on ending).
         """
         seconds = optional_seconds(timeout, "timeout")
+        self._refuse_itself()
         self._execution.stop()
         try:
             return self._wait(seconds)
@@ -44,6 +46,7 @@ class RunHandle(Generic[R]):
     def result(self, timeout: Duration | None = None) -> R:
         """Wait for the end of the run. Raises what the flow raised, or RunTimeout if it is not over by then."""
         seconds = optional_seconds(timeout, "timeout")
+        self._refuse_itself()
         try:
             return self._wait(seconds)
         except FutureTimeoutError:
@@ -54,7 +57,9 @@ class RunHandle(Generic[R]):
 
     def join(self, timeout: Duration | None = None) -> bool:
         """Wait; True if the run is over. Raises nothing of the flow's."""
-        self._thread.join(optional_seconds(timeout, "timeout"))
+        seconds = optional_seconds(timeout, "timeout")
+        self._refuse_itself()
+        self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def wait_ready(self, timeout: Duration | None = None) -> bool:
@@ -95,6 +100,11 @@ class RunHandle(Generic[R]):
             self._result.set_result(outcome(self._execution))
         except BaseException as error:  # noqa: BLE001  # whoever asks for the result gets it
             self._result.set_exception(error)
+
+    def _refuse_itself(self) -> None:
+        if threading.current_thread() is self._thread:
+            text = "the end of a run cannot be waited for from within the run: a function of the flow called its handle"
+            raise FlowError(text)
 
     def _wait(self, seconds: float | None) -> R:
         result = self._result.result(seconds)
