@@ -263,10 +263,16 @@ def test_with_raises_what_the_flow_raised(broker: LocalBroker) -> None:
 
 
 def test_error_of_the_body_goes_before_that_of_the_flow(broker: LocalBroker) -> None:
-    with pytest.raises(KeyError, match="mine"), failing(broker).start() as handle:
+    handle = failing(broker).start()
+    with pytest.raises(KeyError, match="mine"):
+        _raise_inside(handle)
+    assert not handle.running
+
+
+def _raise_inside(handle: RunHandle[Stats]) -> None:
+    with handle:
         handle.join(PATIENCE)
         raise KeyError("mine")
-    assert not handle.running
 
 
 # -- inside an event loop -------------------------------------------------------------------------------------------------
@@ -306,8 +312,7 @@ def test_async_with_stops_it_at_the_end(broker: LocalBroker) -> None:
 
     async def main() -> RunHandle[Stats]:
         async with flow_into(broker, gathered).start() as handle:
-            while not gathered.full.is_set():
-                await asyncio.sleep(0.005)
+            assert await asyncio.to_thread(gathered.full.wait, PATIENCE)
         return handle
 
     assert not asyncio.run(main()).running
@@ -317,8 +322,7 @@ def test_async_with_stops_it_at_the_end(broker: LocalBroker) -> None:
 def test_async_with_raises_what_the_flow_raised_unless_the_body_did(broker: LocalBroker) -> None:
     async def main(error: Exception | None) -> None:
         async with failing(broker).start() as handle:
-            while handle.running:
-                await asyncio.sleep(0.005)
+            assert await asyncio.to_thread(handle.join, PATIENCE)
             if error is not None:
                 raise error
 
@@ -336,8 +340,7 @@ def test_wait_that_is_given_up_does_not_end_the_run(broker: LocalBroker) -> None
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(_awaited(handle), SOON)
         broker.write("orders", ["4"])
-        while not gathered.full.is_set():
-            await asyncio.sleep(0.005)
+        assert await asyncio.to_thread(gathered.full.wait, PATIENCE)
         return handle.stop()
 
     assert asyncio.run(main()).delivered == 4

@@ -161,7 +161,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"timeout": float("nan")}, ValueError, "timeout must be a number of seconds or a timedelta, not nan"),
     ({"timeout": LONG}, TypeError, "timeout must be a number of seconds or a timedelta, not 'xxx"),
     ({"until": "ende"}, ValueError, "until must be \"end\", an aware datetime or None, not 'ende'"),
-    ({"until": LONG}, ValueError, "until must be \"end\", an aware datetime or None, not 'xxx"),
+    ({"until": LONG}, ValueError, 'until must be "end", an aware datetime or None, not \'xxx'),
     ({"until": datetime(2024, 1, 1)}, ValueError, "until must be an aware datetime"),  # noqa: DTZ001  # what is refused
     ({"commit": None}, TypeError, "commit must be every"),
     ({"commit": LONG}, TypeError, "commit must be every"),

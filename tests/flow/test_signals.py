@@ -42,6 +42,11 @@ def work(value):
 def all_of(values):
     return [work(value) for value in values]
 
+def drained(values):
+    print("draining", flush=True)
+    time.sleep(SECONDS)
+    print("drained", flush=True)
+
 class Store:
     def write(self, values):
         all_of(values)
@@ -86,8 +91,12 @@ def run_and_signal(
     seconds: float = 0.2,
     at: int = 2,
     numbers: tuple[signal.Signals, ...] = (signal.SIGTERM,),
+    then: dict[str, signal.Signals] | None = None,
 ) -> Ended:
-    """Run the flow in a process of its own, and send the signals while it works on record ``at``."""
+    """Run the flow in a process of its own, and send the signals while it works on record ``at``.
+
+    ``then``: further ones, each when the process prints that line.
+    """
     program = PROGRAM.format(flow=flow, arguments=arguments, records=records, slow_from=slow_from, seconds=seconds)
     result = folder / "result.json"
     with subprocess.Popen(
@@ -99,7 +108,9 @@ def run_and_signal(
                 break
         for number in numbers:
             process.send_signal(number)
-        process.stdout.read()
+        for line in process.stdout:
+            if then and line.strip() in then:
+                process.send_signal(then[line.strip()])
         code = process.wait(PATIENCE)
     told: dict[str, Any] = json.loads(result.read_text())
     return Ended(**told, code=code)
@@ -141,3 +152,70 @@ def test_functions_that_turn_slow_do_not_hold_up_a_stop(tmp_path: Path, shape: s
     assert 1000 < len(ended.done) <= 1000 + 6 * size
     # As above: the last batch of a hundred is not done.
     assert ended.committed == (1000 if shape == "behind a batch, one by one" else len(ended.done))
+
+
+LONG = 100.0
+"""Seconds that a function would take if nothing ended it: longer than any of these tests may."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_unbounded_run_returns_what_it_has(tmp_path: Path, number: signal.Signals) -> None:
+    ended = run_and_signal(tmp_path, "source | sink(work)", numbers=(number,))
+    assert (ended.how, ended.code, ended.restored) == ("returned", 0, True)
+    assert ended.delivered == len(ended.done) == ended.committed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("bound", ['until="end"', "count=900", "count=900, timeout=1000"])
+def test_bounded_run_drains_commits_and_raises(tmp_path: Path, bound: str, number: signal.Signals) -> None:
+    ended = run_and_signal(tmp_path, "source | sink(work)", arguments=bound, numbers=(number,))
+    assert (ended.how, ended.restored) == ("KeyboardInterrupt", True)
+    assert 3 <= len(ended.done) == ended.committed < 900
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        "from_iterable(range(1000)) | sink(work)",
+        "merge(from_iterable(range(900)), from_iterable([])) | map_(work) | to_list()",
+    ],
+)
+def test_values_in_memory_are_a_bounded_run(tmp_path: Path, flow: str) -> None:
+    ended = run_and_signal(tmp_path, flow)
+    assert (ended.how, ended.restored) == ("KeyboardInterrupt", True)
+    assert 3 <= len(ended.done) < 900
+
+
+def test_timeout_alone_bounds_nothing(tmp_path: Path) -> None:
+    ended = run_and_signal(tmp_path, "source | sink(work)", arguments="timeout=1000")
+    assert ended.how == "returned"
+
+
+def test_group_that_is_open_is_handed_on_and_committed(tmp_path: Path) -> None:
+    ended = run_and_signal(tmp_path, "source | map_(work) | batch(1000) | sink(drained)", seconds=0.05)
+    assert (ended.how, ended.delivered) == ("returned", 1)
+    assert 3 <= len(ended.done) == ended.committed < 1000
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
+def test_second_signal_does_not_wait_for_the_function_in_hand(
+    tmp_path: Path, numbers: tuple[signal.Signals, ...]
+) -> None:
+    ended = run_and_signal(tmp_path, "source | sink(work)", slow_from=7, seconds=LONG, at=7, numbers=numbers)
+    assert (ended.how, ended.restored) == ("KeyboardInterrupt", True)
+    assert ended.done == list(range(7))
+    assert ended.committed <= 7
+
+
+def test_second_signal_of_the_same_kind_ends_a_drain_at_once(tmp_path: Path) -> None:
+    flow = "source | map_(lambda value: value if int(value) > 20 else print(value, flush=True) or value) | batch(100000) | sink(drained)"
+    ended = run_and_signal(tmp_path, flow, seconds=LONG, then={"draining": signal.SIGTERM})
+    assert (ended.how, ended.restored) == ("KeyboardInterrupt", True)
+    assert ended.committed == 0
+
+
+def test_drain_that_takes_too_long_is_a_stop_timeout(tmp_path: Path) -> None:
+    flow = "source | map_(work) | batch(1) | map_(lambda values: time.sleep(0.05) or values) | unbatch() | batch(1000) | sink(drained)"
+    ended = run_and_signal(tmp_path, flow, arguments="stop_timeout=0.0", seconds=0.05)
+    assert (ended.how, ended.restored) == ("StopTimeout", True)
+    assert (len(ended.done) >= 3, ended.committed) == (True, 0)
