@@ -201,6 +201,12 @@ class InvalidMessage(Exception):  # noqa: N818  # the name that the field knows
     """
 
     def __init__(self, partition: Partition, offset: int, needs_commit: bool = True, reason: str | None = None) -> None:
+        if not isinstance(partition, Partition):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+            msg = f"partition must be a Partition, not {shown(partition)}"
+            raise TypeError(msg)
+        if not isinstance(offset, int) or isinstance(offset, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+            msg = f"offset must be a whole number, not {shown(offset)}"
+            raise TypeError(msg)
         super().__init__(partition, offset, needs_commit, reason)
         self.partition, self.offset, self.needs_commit, self.reason = partition, offset, needs_commit, reason
 

@@ -10,9 +10,9 @@ from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import CommitFailed, InvalidMessage, RunTimeout, StopTimeout
 from flowdsl.processing.bounds import Bounds
-from flowdsl.processing.dlq import InvalidRecords
 from flowdsl.processing.feeder import Feeder, in_chunks, one_message_each
 from flowdsl.processing.gate import Gate
+from flowdsl.processing.invalid import InvalidRecords
 from flowdsl.processing.membership import Membership
 from flowdsl.processing.pipelines import Pipelines
 from flowdsl.records import Records
@@ -104,8 +104,7 @@ class Loop:
                     self.clock.sleep(REJECTED_PAUSE)
             except InvalidMessage as invalid:
                 self._handle_invalid(invalid)
-        if self._invalid is not None:
-            self.gate(self._invalid.cap({}))
+        self._raise_invalid()
         self.gate.turn()
 
     def finish(self) -> None:
@@ -199,7 +198,17 @@ class Loop:
             raise stored
 
     def _commit(self, offsets: Mapping[Partition, int], force: bool = False) -> None:
-        self.gate(offsets if self._invalid is None else self._invalid.cap(offsets), force)
+        if self._invalid is not None:
+            self._invalid.done(offsets)
+        self.gate(offsets if self._invalid is None else {}, force)
+
+    def _raise_invalid(self) -> None:
+        """No call of a pipeline is under way: what invalid records do not hold back may be committed."""
+        if self._invalid is not None:
+            self.gate(self._invalid.safe())
+            failure = self._invalid.failure()
+            if failure is not None:
+                raise failure
 
     def _handle_invalid(self, invalid: InvalidMessage) -> None:
         if self._invalid is None:
@@ -220,8 +229,8 @@ class Loop:
                 "they are not committed and will be read again"
             )
         if self._invalid is not None:
-            self._invalid.settle(deadline)
-            self.gate(self._invalid.cap({}))
+            unsafe = self._invalid.settle(deadline, self.gate)
+            drained = drained or unsafe
         self.gate.drop_ledger()
         return drained
 

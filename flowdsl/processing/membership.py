@@ -13,9 +13,9 @@ from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import CommitFailed
 from flowdsl.processing.bounds import Bounds
-from flowdsl.processing.dlq import InvalidRecords
 from flowdsl.processing.feeder import Feeder
 from flowdsl.processing.gate import Gate
+from flowdsl.processing.invalid import InvalidRecords
 from flowdsl.processing.pipelines import Pipelines
 from flowdsl.types import Partition
 
@@ -105,8 +105,8 @@ class Membership:
         error = self._pipelines.drain(deadline)
         self.error = self.error or error
         if self._invalid is not None:
-            self._invalid.settle(deadline)
-            self._gate(self._invalid.cap({}))
+            unsafe = self._invalid.settle(deadline, self._gate)
+            self.error = self.error or unsafe
         self._gate.drop_ledger()
         self._feeder.drop()
         self._rewinds = True

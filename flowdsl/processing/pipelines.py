@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowdsl.clock import Deadline
-from flowdsl.errors import InvalidMessage
+from flowdsl.errors import InvalidMessage, shown
 from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import ProcessingStrategy, ProcessingStrategyFactory
 from flowdsl.types import Commit, Partition
@@ -27,7 +27,12 @@ class Pipelines:
 
     def open(self, partitions: Mapping[Partition, int]) -> None:
         """A fresh pipeline for these partitions."""
-        self.current = self._factory.create_with_partitions(self._commit, partitions)
+        pipeline: object = self._factory.create_with_partitions(self._commit, partitions)
+        if not isinstance(pipeline, ProcessingStrategy):
+            maker = type(self._factory).__name__
+            msg = f"create_with_partitions of {maker} must return a ProcessingStrategy, but returned {shown(pipeline)}"
+            raise TypeError(msg)
+        self.current = pipeline  # pyright: ignore[reportUnknownMemberType]  # of whatever payloads
 
     def drain(self, deadline: Deadline) -> BaseException | None:
         """Finish what was submitted, as far as the time allows; returns what went wrong. The pipeline is gone then.

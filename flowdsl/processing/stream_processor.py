@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flowdsl.brokers.protocols import Consumer
-from flowdsl.clock import SYSTEM_CLOCK, Clock
-from flowdsl.errors import shown
-from flowdsl.processing.dlq import DlqPolicy, InvalidRecords
+from flowdsl.clock import SYSTEM_CLOCK, Clock, Duration, optional_seconds
+from flowdsl.processing.dlq import DlqPolicy, refuse_others
+from flowdsl.processing.invalid import InvalidRecords
 from flowdsl.processing.loop import Loop
 from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import ProcessingStrategyFactory
@@ -30,15 +30,20 @@ class StreamProcessor:
         processor_factory: ProcessingStrategyFactory[Any],
         commit_policy: CommitPolicy = ONCE_PER_SECOND,
         dlq_policy: DlqPolicy | None = None,
-        join_timeout: float | None = None,
+        join_timeout: Duration | None = None,
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        if not isinstance(topic, Topic):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-            msg = f"topic must be a Topic, such as Topic('orders'), not {shown(topic)}"
-            raise TypeError(msg)
+        is_consumer = callable(getattr(consumer, "subscribe", None))
+        refuse_others("consumer", consumer, "what broker.consumer(group_id=...) returns", is_consumer)
+        refuse_others("topic", topic, 'a Topic, such as Topic("orders")', isinstance(topic, Topic))
+        is_factory = isinstance(processor_factory, ProcessingStrategyFactory)
+        refuse_others("processor_factory", processor_factory, "a ProcessingStrategyFactory", is_factory)
+        refuse_others("commit_policy", commit_policy, "a CommitPolicy", isinstance(commit_policy, CommitPolicy))
+        refuse_others("dlq_policy", dlq_policy, "a DlqPolicy, or None", isinstance(dlq_policy, DlqPolicy | None))
         self._switch = Switch(clock)
-        seconds = JOIN_SECONDS if join_timeout is None else join_timeout
+        given = optional_seconds(join_timeout, "join_timeout")
+        seconds = JOIN_SECONDS if given is None else given
         self._loop = Loop(
             consumer,
             (topic.name,),
