@@ -324,7 +324,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
         "max_buffered_messages_per_partition must be at least 1, but is 0",
     ),
     (lambda broker: KafkaDlqProducer(broker, DEAD), TypeError, "producer must be what broker.producer"),
-    (lambda broker: KafkaDlqProducer(broker.producer(), "dead"), TypeError, "topic .*'dead'"),
+    (lambda broker: KafkaDlqProducer(broker.producer(), "dead"), TypeError, "topic .*'dead'"),  # type: ignore[arg-type]  # misuse
 ]
 
 
