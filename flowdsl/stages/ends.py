@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from flowdsl.chunks import Arrived, Chunk, progress
 from flowdsl.clock import Clock
+from flowdsl.errors import shown
 from flowdsl.records import Records
 from flowdsl.stages.failures import DeadLetter
 from flowdsl.stages.ledger import Ledger
@@ -60,6 +61,18 @@ class Single(Records):
         return self
 
 
+def _single(value: object) -> Single:
+    """What a foreign loop submitted. Raises TypeError or ValueError for what stands for no record, having touched nothing."""
+    if not isinstance(value, BaseValue):
+        msg = f"a compiled flow takes a Message with a BrokerValue, not one with {shown(value)}"
+        raise TypeError(msg)
+    single: BaseValue[Any] = value
+    if not single.committable:
+        msg = f"a compiled flow takes records, and {shown(value)} stands for none: its committable is empty"
+        raise ValueError(msg)
+    return Single(single)
+
+
 class Intake(Step[Any, Any]):
     """The first stage: numbers what arrives. Also drives the pipelines beside the main one, such as dead letters."""
 
@@ -78,7 +91,7 @@ class Intake(Step[Any, Any]):
 
     def accept(self, message: Message[Any | FilteredPayload]) -> None:
         value = message.value
-        records = value if isinstance(value, Records) else Single(value)
+        records = value if isinstance(value, Records) else _single(value)
         first = self.ledger.accept(records)
         count = len(records)
         chunk: Chunk[Any] = Chunk(records.payload, first + count, Arrived(records, first)) if count else progress(first)
