@@ -9,7 +9,7 @@ from __future__ import annotations
 from flowdsl.records import Records
 
 SLICE_SECONDS = 0.05
-LARGEST_SLICE = 512
+LARGEST_SLICE = 256
 """More than this leaves the processor's cache between two steps."""
 READ_SECONDS = 1.0
 LARGEST_READ = 1000

@@ -12,7 +12,9 @@ from flowdsl.records import Records
 from flowdsl.stages.context import StepCount
 
 SPARSE = 8
-"""A chunk of which fewer than one in so many values is left is not kept whole for their sake."""
+"""A group does not keep more than so many times its own number of records alive."""
+FEW = 4096
+"""Nor does it care about so few."""
 
 Piece = tuple[Origins, int, int]
 
@@ -62,6 +64,10 @@ class Grouping:
         self._size, self._within, self._make, self._clock, self._count = size, within, make, clock, count
         self._values: list[Any] = []
         self._pieces: list[Piece] = []
+        self._slim = 0
+        """How many of the pieces keep no more alive than they need."""
+        self._alive = 0
+        """How many records the others keep alive."""
         self._since: float | None = None
         self._mark = 0
 
@@ -112,20 +118,28 @@ class Grouping:
         if not self._values and self._within is not None:
             self._since = self._clock()
         self._values += chunk.values[start:stop] if stop - start < len(chunk) else chunk.values
-        self._pieces.append(_kept(chunk, start, stop))
+        origins = chunk.origins
+        self._pieces.append((origins, start, stop))
+        self._alive += len(origins.whole) if isinstance(origins, Part) else len(origins)
+        if self._alive > FEW and self._alive > SPARSE * len(self._values):
+            self._slim_down()
+
+    def _slim_down(self) -> None:
+        """Let go of the records that passed by and are not in the group."""
+        self._pieces[self._slim :] = [slim(piece) for piece in self._pieces[self._slim :]]
+        self._slim, self._alive = len(self._pieces), 0
 
     def _take(self, origins: list[list[Piece]]) -> Any:
         values, pieces = self._values, self._pieces
         self._values, self._pieces, self._since = [], [], None
+        self._slim = self._alive = 0
         origins.append(pieces)
         return self._make(values)
 
 
-def _kept(chunk: Chunk[Any], start: int, stop: int) -> Piece:
-    """A piece that does not keep many records alive for the sake of few."""
-    origins = chunk.origins
-    if not isinstance(origins, Part) or len(origins.whole) < SPARSE * (stop - start):
-        return origins, start, stop
+def slim(piece: Piece) -> Piece:
+    """The same piece, which keeps its own records alive and no others."""
+    origins, start, stop = piece
     members = [
         [(window.window(position, position + 1), 0, number) for window, position, number in origins.members(index)]
         for index in range(start, stop)
