@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -139,7 +140,16 @@ class StepFailed(FlowError):  # noqa: N818  # named for what happened
             "count",
             "attempts",
         )
-        return _step_failed, ({name: getattr(self, name) for name in names},)
+        return _step_failed, ({name: _portable(getattr(self, name)) for name in names},)
+
+
+def _portable(value: Any) -> Any:
+    """The value, or how it shows itself where it cannot be pickled: the error must reach whoever waits for it."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001  # whatever a user's value raises
+        return shown(value)
+    return value
 
 
 def _step_failed(fields: dict[str, Any]) -> StepFailed:

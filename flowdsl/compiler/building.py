@@ -137,7 +137,7 @@ class Builder:
 
 def site_of(name: str, node: Node) -> Site:
     """How a failure names a step: the user's function and where it is defined, or where the step was written."""
-    function = node.named_after()
+    function = node.fails_in()
     where = (defined_at(function) if function is not None else None) or node.where
     named = full_name(function) if function is not None else node.word
     return Site(name, named, where.file, where.line)

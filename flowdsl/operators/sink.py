@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from io import IOBase
 from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from flowdsl.errors import shown
 from flowdsl.operators import checks
 from flowdsl.plan.fragment import Fragment
+from flowdsl.plan.functions import defined_at, full_name
 from flowdsl.plan.hints import F, F_co, Hint1, T, T_contra
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Chaining, put
+from flowdsl.stages.context import Site
 from flowdsl.stages.ending import SinkKernel
 from flowdsl.stages.parts import Build, Collecting, Part
 from flowdsl.stages.writing import FlushGate, WriteKernel
@@ -59,10 +61,15 @@ class Sink(Chaining, Generic[F_co]):
         if not hasattr(target, "write"):
             return (SinkKernel(step, handler, target),)
         flush = getattr(target, "flush", None)
-        return (WriteKernel(step, handler, target.write, stops=build.stops), Collecting(FlushGate(step, flush)))
+        site = step.site if flush is None else _site_of(getattr(self.target, "flush", flush), step.site)
+        gate = FlushGate(evolve(step, site=site), flush)
+        return (WriteKernel(step, handler, target.write, stops=build.stops), Collecting(gate))
 
     def named_after(self) -> object:
         return None if self.writes else self.target
+
+    def fails_in(self) -> object:
+        return self.target.write if self.writes else self.target
 
 
 @overload
@@ -104,3 +111,8 @@ def _target(target: Any) -> Any:
         if callable(getattr(target, method, None)):
             checks.method(getattr(target, method), f"target.{method}", arguments)
     return target
+
+
+def _site_of(method: object, sink: Site) -> Site:
+    where, named = defined_at(method), evolve(sink, function=full_name(method))
+    return named if where is None else evolve(named, file=where.file, line=where.line)

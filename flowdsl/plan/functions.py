@@ -37,7 +37,16 @@ def full_name(function: Any) -> str:
 def defined_at(function: Any) -> Where | None:
     """Where the function is defined; None for one without source in Python."""
     inner = inspect.unwrap(innermost(function))
-    code = getattr(inner, "__code__", None)
-    if code is None and not isinstance(inner, type):
-        code = getattr(type(inner).__call__, "__code__", None)
+    if isinstance(inner, type):
+        return _made_at(inner)
+    code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
     return Where(display_name(code.co_filename), code.co_firstlineno) if isinstance(code, CodeType) else None
+
+
+def _made_at(kind: type) -> Where | None:
+    """Where the code is that makes an object of this class, unless it was generated, as for a dataclass."""
+    for name in ("__init__", "__new__"):
+        code = getattr(vars(kind).get(name), "__code__", None)
+        if isinstance(code, CodeType) and not code.co_filename.startswith("<"):
+            return Where(display_name(code.co_filename), code.co_firstlineno)
+    return None

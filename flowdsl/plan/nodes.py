@@ -46,6 +46,10 @@ class Node:
         """The user's function, whose name the step gets; None where there is none."""
         return None
 
+    def fails_in(self) -> object:
+        """The user's function that an error names; None where there is none."""
+        return self.named_after()
+
     def lower(self, build: Build) -> tuple[Part, ...]:  # noqa: ARG002  # for those that become something
         """What this becomes when the flow is compiled: parts in the order in which values pass them."""
         return ()

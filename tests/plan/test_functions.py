@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from dataclasses import dataclass
 
 from flowdsl.plan.functions import defined_at, full_name, short_name
 from flowdsl.plan.where import Where
@@ -48,3 +49,18 @@ def test_a_function_without_source_has_no_place() -> None:
     assert defined_at(operator.itemgetter(1)) is None
     assert short_name(operator.itemgetter(1)) == "itemgetter"
     assert short_name(lambda: None) is None
+
+
+class Made:
+    def __init__(self) -> None: ...
+
+
+@dataclass
+class Generated:
+    value: int
+
+
+def test_a_class_is_defined_where_its_objects_are_made() -> None:
+    assert defined_at(Made) == Where(__file__, Made.__init__.__code__.co_firstlineno)
+    assert defined_at(Generated) is None
+    assert defined_at(int) is None
