@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.strategies import arguments
 from flowdsl.strategies.end import End
 from flowdsl.types import Commit, Message
 
@@ -18,7 +19,7 @@ class CommitOffsets(End[Any]):
 
     def __init__(self, commit: Commit, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(clock=clock)
-        self._commit = commit
+        self._commit = arguments.function(commit, "commit")
 
     def accept(self, message: Message[Any]) -> None:
         self._commit(message.committable)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.strategies import arguments
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.offsets import raise_to
 from flowdsl.strategies.step import Step
@@ -30,7 +31,7 @@ class FilterStep(Step[In, In]):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(next_step, clock=clock)
-        self._function = function
+        self._function = arguments.function(function, "function")
         self._policy = commit_policy
         self._offsets: dict[Partition, int] = {}
         self._refused = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.errors import shown
+from flowdsl.strategies import arguments
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.strategies.slots import Slot, SlotStep, Work
 from flowdsl.types import KafkaPayload, Message, Partition, Topic
@@ -47,10 +49,13 @@ class Produce(SlotStep[KafkaPayload, KafkaPayload, object]):
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        if max_buffer_size < 1:
-            msg = f"max_buffer_size must be at least 1, but is {max_buffer_size!r}"
-            raise ValueError(msg)
-        super().__init__(next_step, max_buffer_size, clock=clock)
+        super().__init__(next_step, arguments.count(max_buffer_size, "max_buffer_size"), clock=clock)
+        if not callable(getattr(producer, "produce", None)):
+            msg = f"producer must be what broker.producer() returns, not {shown(producer)}"
+            raise TypeError(msg)
+        if not isinstance(topic, Topic | Partition):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+            msg = f"topic must be a Topic or a Partition, not {shown(topic)}"
+            raise TypeError(msg)
         self._producer = producer
         self._topic = topic
         self._serve = getattr(producer, "poll", None)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
-from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.clock import SYSTEM_CLOCK, Clock, to_seconds
+from flowdsl.strategies import arguments
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.offsets import raise_to
 from flowdsl.strategies.step import Step
@@ -51,18 +52,14 @@ class Reduce(Step[In, Out]):
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        if max_batch_size < 1:
-            msg = f"max_batch_size must be at least 1, but is {max_batch_size!r}"
-            raise ValueError(msg)
-        if max_batch_time < 0:
-            msg = f"max_batch_time must not be negative, but is {max_batch_time!r}"
-            raise ValueError(msg)
         super().__init__(next_step, clock=clock)
-        self._max_size = max_batch_size
-        self._max_time = max_batch_time
-        self._accumulator = accumulator
-        self._initial_value = initial_value
-        self._size_of = compute_batch_size
+        self._max_size = arguments.count(max_batch_size, "max_batch_size")
+        self._max_time = to_seconds(max_batch_time, "max_batch_time")
+        self._accumulator = arguments.function(accumulator, "accumulator")
+        self._initial_value = arguments.function(initial_value, "initial_value")
+        self._size_of = None
+        if compute_batch_size is not None:
+            self._size_of = arguments.function(compute_batch_size, "compute_batch_size")
         self._group: _Group[Out] | None = None
 
     def accept(self, message: Message[In | FilteredPayload]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.strategies import arguments
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.step import Step
 from flowdsl.types import FilteredPayload, Message
@@ -30,7 +31,7 @@ class RunTask(Step[In, Out]):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(next_step, clock=clock)
-        self._function = function
+        self._function = arguments.function(function, "function")
 
     def accept(self, message: Message[In | FilteredPayload]) -> None:
         if isinstance(message.payload, FilteredPayload):

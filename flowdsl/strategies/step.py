@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
 from flowdsl.errors import InvalidMessage
+from flowdsl.strategies import arguments
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.strategies.invalid import is_about, pass_over
 from flowdsl.types import FILTERED_PAYLOAD, FilteredPayload, Message, Value
@@ -36,7 +37,7 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
     """
 
     def __init__(self, next_step: ProcessingStrategy[Out], *, clock: Clock = SYSTEM_CLOCK) -> None:
-        self.next_step: ProcessingStrategy[Out] = next_step
+        self.next_step: ProcessingStrategy[Out] = arguments.strategy(next_step, "next_step")
         self.clock = clock
         self._outbox: deque[Message[Any]] = deque()
         self._invalid: deque[InvalidMessage] = deque()

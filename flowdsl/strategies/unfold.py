@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.strategies import arguments
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.offsets import raise_to
 from flowdsl.strategies.step import Step
@@ -34,7 +35,7 @@ class Unfold(Step[In, Out]):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(next_step, clock=clock)
-        self._generator = generator
+        self._generator = arguments.function(generator, "generator")
 
     def accept(self, message: Message[In | FilteredPayload]) -> None:
         payload = message.payload
