@@ -59,21 +59,26 @@ def _options(
     stop_timeout: Duration,
     progress: bool,
 ) -> Options:
-    if not isinstance(commit, CommitPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        msg = f"commit must be every(...), immediately or never, not {shown(commit)}"
-        raise TypeError(msg)
-    if not isinstance(progress, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+    if not isinstance(progress, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
         msg = f"progress must be True or False, not {shown(progress)}"
         raise TypeError(msg)
     return Options(
         count=None if count is None else checks.count(count, "count"),
         timeout=optional_seconds(timeout, "timeout"),
         until=as_until(until),
-        commit=commit,
+        commit=checked_policy(commit),
         on_error=policy_of_run(flow, on_error),
         stop_timeout=to_seconds(stop_timeout, "stop_timeout"),
         progress=progress,
     )
+
+
+def checked_policy(commit: object) -> CommitPolicy:
+    """What the user gave as the commit policy."""
+    if not isinstance(commit, CommitPolicy):
+        msg = f"commit must be every(...), immediately or never, not {shown(commit)}"
+        raise TypeError(msg)
+    return commit
 
 
 def policy_of_run(flow: Upstream, on_error: Any) -> ErrorPolicy:

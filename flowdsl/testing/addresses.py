@@ -43,7 +43,12 @@ class Addresses:
 
     def raw(self, value: Any) -> Any:
         """A value as the source gets it: bytes or None from a broker, anything from memory."""
-        return value if self.in_memory else as_bytes(value, "value")
+        if self.in_memory:
+            return value
+        if value is not None and not isinstance(value, bytes | bytearray | memoryview | str):
+            msg = f"value must be what the broker would have: bytes, a text or None, not {shown(value)}"
+            raise TypeError(msg)
+        return as_bytes(value, "value")
 
     def _topic(self, given: str | None) -> str:
         if given is None:

@@ -7,15 +7,15 @@ clock are the test's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp
+from flowdsl.brokers.outgoing import as_bytes, as_headers
 from flowdsl.clock import Duration, to_seconds
 from flowdsl.errors import shown
 from flowdsl.flow.flow import ONCE_A_SECOND, ClosedFlow, Flow
-from flowdsl.flow.running import policy_of_run
+from flowdsl.flow.running import checked_policy, policy_of_run
 from flowdsl.plan.names import named_together
 from flowdsl.plan.policy import DeadLetter, OnError
 from flowdsl.testing.addresses import Addresses
@@ -56,8 +56,11 @@ class Driver:
         commit: CommitPolicy = ONCE_A_SECOND,
         on_error: OnError = "stop",
     ) -> None:
+        if clock is not None and not isinstance(clock, VirtualClock):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+            msg = f"clock must be a VirtualClock, not {shown(clock)}"
+            raise TypeError(msg)
         self.clock = VirtualClock() if clock is None else clock
-        self._plan, self._commit = _closed(flow).plan, commit
+        self._plan, self._commit = _closed(flow).plan, checked_policy(commit)
         self._on_error = policy_of_run(flow, on_error)
         letters = self._on_error.plan if isinstance(self._on_error, DeadLetter) else None
         self._feed, self._watch = Feed(), Watch(*named_together(self._plan, letters))
@@ -220,11 +223,14 @@ class Driver:
         return set(self._feed.partitions) - self._revoked if self._chosen is None else self._chosen
 
     def _timestamp(self, at: float | datetime | None) -> datetime | None:
-        if isinstance(at, datetime):
-            return as_timestamp(at)
         if at is None:
             return None if self._addresses.in_memory else self.clock.utc()
-        return self.clock.utc() + timedelta(seconds=at - self.clock())
+        if not isinstance(at, datetime):
+            at = self.clock.utc() + timedelta(seconds=to_seconds(at, "at") - self.clock())
+        if at.tzinfo is None:
+            msg = f"at must be aware, such as datetime.now(UTC), but {at!r} has no time zone"
+            raise ValueError(msg)
+        return at.astimezone(UTC)
 
 
 def _closed(flow: object) -> ClosedFlow[Any]:

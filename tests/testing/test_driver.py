@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -314,7 +314,10 @@ def test_merged_flows_get_what_is_sent_to_their_topic_or_number() -> None:
         ({"topic": "a", "partition": -1}, ValueError, "partition must be at least 0, but is -1"),
         ({"topic": "a", "partition": "0"}, TypeError, "partition must be a number or a Partition, not '0'"),
         ({"topic": "a", "key": 5}, TypeError, "a record's key must be bytes or str, not 5"),
-        ({"topic": "a", "at": datetime(2024, 1, 1)}, ValueError, "timestamp must be aware"),  # noqa: DTZ001  # that is refused
+        ({"topic": "a", "at": datetime(2024, 1, 1)}, ValueError, "at must be aware"),  # noqa: DTZ001  # that is refused
+        ({"topic": "a", "at": "noon"}, TypeError, "at must be a number of seconds or a timedelta, not 'noon'"),
+        ({"topic": "a", "at": float("nan")}, ValueError, "at must be a number of seconds"),
+        ({"topic": "a", "headers": {"a": b"1"}}, TypeError, "headers must be pairs"),
     ],
 )
 def test_record_that_cannot_be_is_refused(given: dict[str, Any], error: type[Exception], text: str) -> None:
@@ -325,7 +328,9 @@ def test_record_that_cannot_be_is_refused(given: dict[str, Any], error: type[Exc
 
 def test_broker_flow_takes_raw_values_alone() -> None:
     driver = Driver(orders(sink(nothing)))
-    with pytest.raises(TypeError, match=r"a record's value must be bytes or str, not \{'id': 1\}"):
+    with pytest.raises(
+        TypeError, match=r"value must be what the broker would have: bytes, a text or None, not \{'id': 1\}"
+    ):
         driver.send({"id": 1})
 
 
@@ -427,3 +432,63 @@ def test_two_drivers_of_one_flow_share_nothing() -> None:
     one.close()
     other.close()
     assert (other.outputs, other.committed) == ([], {})
+
+
+DRIVER: Any = Driver
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda d: DRIVER(d, commit=5), TypeError, "commit must be every"),
+        (lambda d: DRIVER(d, on_error="ignore"), ValueError, "on_error must be"),
+        (lambda d: DRIVER(d, clock=5), TypeError, "clock must be a VirtualClock, not 5"),
+        (lambda d: DRIVER(d).advance(-1), ValueError, "seconds must not be negative, but is -1"),
+        (lambda d: DRIVER(d).advance("1"), TypeError, "seconds must be a number of seconds or a timedelta, not '1'"),
+        (lambda d: DRIVER(d).assign(-1), ValueError, "partition must be at least 0, but is -1"),
+        (lambda d: DRIVER(d).assign("0"), TypeError, "partition must be a number or a Partition, not '0'"),
+        (lambda d: DRIVER(d).revoke("0"), TypeError, "partition must be a number or a Partition, not '0'"),
+        (lambda d: DRIVER(d).reject_next(5), ValueError, "step must be the name of a step, not 5; there are"),
+    ],
+)
+def test_misuse_is_named(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        call(orders(sink(nothing)))
+
+
+def test_calls_after_the_end_do_nothing_until_a_restart() -> None:
+    driver = Driver(orders(sink(nothing)))
+    driver.send(b"a")
+    driver.close()
+    driver.close()
+    driver.send(b"b")
+    driver.run_until_idle()
+    driver.advance(10.0)
+    driver.assign(1)
+    driver.revoke(1)
+    driver.crash()
+    assert (driver.outputs, driver.committed, driver.in_flight) == ([b"a"], {ORDERS: 1}, 0)
+    driver.restart()
+    driver.close()
+    assert (driver.outputs, driver.committed) == ([b"a", b"b"], {ORDERS: 2})
+
+
+def test_what_it_returns_is_the_callers_to_change() -> None:
+    driver = Driver(orders(sink(nothing)))
+    driver.send(b"a")
+    driver.advance(1.0)
+    driver.outputs.append("mine")
+    driver.committed.clear()
+    assert (driver.outputs, driver.committed) == ([b"a"], {ORDERS: 1})
+
+
+def test_timestamps_are_seconds_on_the_clock_or_a_date() -> None:
+    driver = Driver(orders(with_record() | sink(nothing)))
+    driver.advance(60.0)
+    driver.send(b"now")
+    driver.send(b"then", at=5.0)
+    driver.send(b"once", at=datetime(2020, 1, 1, tzinfo=UTC))
+    driver.close()
+    minutes = [record.timestamp for _, record in driver.outputs]
+    begin = datetime(2024, 1, 1, tzinfo=UTC)
+    assert minutes == [begin + timedelta(seconds=60), begin + timedelta(seconds=5), datetime(2020, 1, 1, tzinfo=UTC)]
