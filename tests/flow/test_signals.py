@@ -219,3 +219,14 @@ def test_drain_that_takes_too_long_is_a_stop_timeout(tmp_path: Path) -> None:
     ended = run_and_signal(tmp_path, flow, arguments="stop_timeout=0.0", seconds=0.05)
     assert (ended.how, ended.restored) == ("StopTimeout", True)
     assert (len(ended.done) >= 3, ended.committed) == (True, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", ["source | sink(work)", "source | map_(work) | batch(500, within=1.0) | nothing"])
+@pytest.mark.parametrize(("records", "slow_from"), [(1000, 0), (3000, 1000)])
+def test_one_second_for_each_record_ends_with_the_one_in_hand(
+    tmp_path: Path, flow: str, records: int, slow_from: int
+) -> None:
+    ended = run_and_signal(tmp_path, flow, records=records, slow_from=slow_from, seconds=1.0, at=slow_from + 1)
+    assert ended.how == "returned"
+    assert slow_from + 2 <= len(ended.done) == ended.committed <= slow_from + 4
