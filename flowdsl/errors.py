@@ -111,7 +111,8 @@ class StepFailed(FlowError):  # noqa: N818  # named for what happened
         self.reason, self.attempts = reason, attempts
         super().__init__(reason)
 
-    def __str__(self) -> str:
+    def facts(self) -> str:
+        """What happened and where, without what to do about it."""
         where = f"{self.function} ({self.file}:{self.line})" if self.file is not None else self.function
         source = f"{self.topic}[{self.partition}]" if self.topic else "values in memory"
         group = f" and the {self.count - 1} records grouped with it" if self.count > 1 else ""
@@ -120,7 +121,12 @@ class StepFailed(FlowError):  # noqa: N818  # named for what happened
             f"step {self.step!r} failed at {source} offset {self.offset}{group}: {self.reason}{tried}\n"
             f"  in: {where}\n"
             f"  input: {shown(self.input)}\n"
-            f"  value: {shown(self.value)}\n"
+            f"  value: {shown(self.value)}"
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.facts()}\n"
             "  The record is not committed and will be read again. Mend the function, or choose what happens to such "
             'records: on_error="skip" or on_error=dead_letter(...).'
         )

@@ -119,7 +119,7 @@ class Execution:
         return Stats(
             read=self._loop.feeder.taken,
             delivered=sum(count.emitted for count in counts if count.ends),
-            filtered=sum(count.received - count.emitted for count in counts if count.drops),
+            filtered=sum(count.received - count.failed - count.emitted for count in counts if count.drops),
             failed=sum(count.failed for count in counts),
             in_flight=self._factory.ledger.in_flight if self._ended is None else 0,
             committed=dict(self._loop.gate.committed),

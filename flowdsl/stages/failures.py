@@ -90,7 +90,7 @@ class Skip(Handler):
 
     def handle(self, failure: Failure) -> Verdict:
         self._count.failed += 1
-        logger.warning("skipped after a failure: %s", failure.raised())
+        logger.warning("skipped, its offset moves on: %s", failure.raised().facts())
         return Verdict.DROP
 
 

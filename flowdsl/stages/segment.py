@@ -145,6 +145,7 @@ class Segment(Step[Any, Any]):
             raise
         if verdict is Verdict.WAIT:
             return False
+        kernel.step.count.received += len(work.chunk) if kernel.whole else 1
         if kernel.whole:
             work.drop_all()
         else:
