@@ -19,7 +19,7 @@ from flowdsl.errors import (
     TopicNotFound,
     WorkerDied,
 )
-from flowdsl.flow.broker import LocalBroker, connect
+from flowdsl.flow.broker import Kafka, LocalBroker, connect
 from flowdsl.flow.commits import every, immediately, never
 from flowdsl.flow.flow import ClosedFlow, Flow
 from flowdsl.flow.handle import RunHandle
@@ -66,6 +66,7 @@ __all__ = [
     "FlowError",
     "FlowNotClosedError",
     "Fragment",
+    "Kafka",
     "LocalBroker",
     "NotAuthorized",
     "OffsetOutOfRange",

@@ -72,7 +72,7 @@ def as_timestamp(given: Any) -> datetime | None:
     return given.astimezone(UTC)
 
 
-def as_outgoing(destination: Any, payload: Any, now: datetime) -> Outgoing:
+def as_outgoing(destination: Any, payload: Any, now: datetime | None) -> Outgoing:
     """The record for one ``produce``. Raises TypeError for what is no Topic, Partition or KafkaPayload."""
     if not isinstance(destination, Topic | Partition):
         msg = f"destination must be a Topic or a Partition, not {shown(destination)}"

@@ -144,6 +144,10 @@ class Delivery:
 class Producer(Protocol):
     """Sends records; used by one thread."""
 
+    def expect(self, topic: str) -> None:
+        """Records will go there. Raises TopicNotFound, NotAuthorized or BrokerUnreachable where that is of no use."""
+        ...
+
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
         """Queue records; returns how many were taken, fewer than given when the queue is full.
 

@@ -1,17 +1,39 @@
-"""``LocalBroker``, and ``connect``: a broker from a URL."""
+"""``Kafka``, ``LocalBroker``, and ``connect``: a broker from a URL."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+from flowdsl.brokers.kafka.client import KafkaClient
 from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.settings import checked_settings
+from flowdsl.flow.by_hand import NO_SETTINGS
 from flowdsl.flow.face import Broker
 from flowdsl.operators.checks import count
 
 VARIABLE = "FLOWDSL_BROKER"
 FORMS = "kafka://host:9092[,host...][?setting=value] or local:"
+
+
+class Kafka(Broker):
+    """An Apache Kafka. ``settings`` are librdkafka's own dotted names, and hold for every source and sink of it.
+
+    Nothing connects before something is run or asked. Raises ValueError for a setting that does not exist, that Kafka's
+    client refuses, or that would break delivery.
+
+    >>> from flowdsl import Kafka
+    >>> kafka = Kafka("localhost:9092", {"security.protocol": "PLAINTEXT"})
+    >>> kafka.source("orders", group_id="billing").plan.source.topics
+    ('orders',)
+    """
+
+    def __init__(self, bootstrap_servers: str, settings: Mapping[str, object] = NO_SETTINGS) -> None:
+        super().__init__(KafkaClient(bootstrap_servers, settings))
+
+    def __repr__(self) -> str:
+        return f"<{self.client.name}>"
 
 
 class LocalBroker(Broker):
@@ -49,9 +71,7 @@ def connect(url: str | None = None) -> Broker:
     if given == "local:":
         return LocalBroker()
     if scheme == "kafka" and given.startswith("kafka://"):
-        servers, _ = kafka_address(given, origin)
-        msg = f"{origin} names the Kafka at {servers}, but this release has the embedded broker only: use local:"
-        raise ValueError(msg)
+        return Kafka(*kafka_address(given, origin))
     msg = f"{origin} must be {FORMS}, but is {without_secrets(given)!r}"
     raise ValueError(msg)
 

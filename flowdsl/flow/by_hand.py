@@ -64,6 +64,8 @@ class ByHand:
         given = checked_values(values)
         producer = self.producer()
         try:
+            if isinstance(topic, str):
+                producer.expect(topic)
             return write(producer, template, given, SYSTEM_CLOCK)
         finally:
             producer.close(0.0)

@@ -56,6 +56,9 @@ class Acknowledging:
         self._taken: deque[tuple[Delivery, int]] = deque()
         self._sent = 0
 
+    def expect(self, topic: str) -> None:
+        """There is every topic."""
+
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
         self._taken += [(delivery, first + index) for index in range(len(records))]
         delivery.waiting += len(records)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl import INHERIT, JSON, TEXT, LocalBroker, connect, from_iterable, last, merge, to_list
+from flowdsl import INHERIT, JSON, TEXT, Kafka, LocalBroker, connect, from_iterable, last, merge, to_list
 from flowdsl.errors import BrokerError, DeliveryFailed, FlowDefinitionError, TopicNotFound
 from flowdsl.operators.source import BrokerSource
 from flowdsl.types import KafkaPayload, Partition, Topic
@@ -316,6 +316,46 @@ def test_connect_asks_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"\$FLOWDSL_BROKER.*redis://x"):
         connect()
     assert isinstance(connect("local:"), LocalBroker)
+
+
+def test_connect_to_a_kafka_reaches_for_nothing_yet() -> None:
+    broker = connect("kafka://a:9092,b:9093?client.id=billing")
+    assert repr(broker) == "<Kafka at a:9092,b:9093>"
+    assert broker.source("t") == broker.source("t")
+
+
+@pytest.mark.parametrize("servers", ["", "a b", "a:9092,", "user:hunter2@a:9092", "a:x", "http://"])
+def test_addresses_that_are_none_are_refused(servers: str) -> None:
+    with pytest.raises(ValueError, match="bootstrap_servers") as raised:
+        Kafka(servers)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"fetch.min.byte": 1}, r"'fetch.min.byte'.*'fetch.min.bytes'"),
+        ({"enable.auto.commit": True}, "enable.auto.commit.*refused"),
+        ({"bootstrap.servers": "b:1"}, "bootstrap.servers.*first argument"),
+        ({"acks": "1"}, "acks.*all"),
+        ({"fetch.wait.max.ms": "soon"}, "fetch.wait.max.ms"),
+        ({"security.protocol": "TLS"}, "security.protocol"),
+        ({"max.in.flight": 50}, "max.in.flight"),
+        ({"group.protocol": "consumer", "session.timeout.ms": 6000}, "session.timeout.ms.*broker"),
+        ({"sasl.password": "hunter2", "sasl.mechanism": "hunter2", "security.protocol": "SASL_PLAINTEXT"}, r"\*\*\*"),
+    ],
+)
+def test_settings_that_kafka_refuses_are_named_at_once(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named) as raised:
+        Kafka("a:9092", settings)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_callables_are_settings_too_and_are_not_called_yet() -> None:
+    calls: list[object] = []
+    Kafka("a:9092", {"oauth_cb": calls.append, "sasl.mechanism": "OAUTHBEARER", "security.protocol": "SASL_SSL"})
+    Kafka("a:9092", {"stats_cb": calls.append, "statistics.interval.ms": 1, "error_cb": calls.append})
+    assert calls == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from flowdsl import (
     ClosedFlow,
     Flow,
     Fragment,
+    Kafka,
     LocalBroker,
     Partition,
     Record,
@@ -97,7 +98,8 @@ def only(wanted: Callable[[T], bool]) -> Callable[[Flow[T]], Flow[T]]: return fi
 
 
 # Sources
-broker = LocalBroker(partitions=4)
+broker = Kafka("localhost:9092", {"security.protocol": "PLAINTEXT"})
+assert_type(LocalBroker(partitions=4).source("orders"), Flow[bytes])
 raw = broker.source("orders", group_id="g")
 orders = broker.source(["web", "app"], group_id="g", decode=parse, start="latest")
 assert_type(raw, Flow[bytes])

@@ -10,7 +10,7 @@ from flowdsl import (
     ClosedFlow,
     Flow,
     Fragment,
-    LocalBroker,
+    Kafka,
     Stats,
     batch,
     broadcast,
@@ -52,7 +52,7 @@ def keep(order: Order) -> None: ...
 def paid_only(flow: Flow[Order]) -> Flow[Order]: return flow | filter_(paid)
 
 
-broker = LocalBroker()
+broker = Kafka("localhost:9092")
 raw = broker.source("orders")
 orders = broker.source("orders", decode=parse)
 clean = map_(parse) | filter_(paid)
@@ -129,4 +129,5 @@ orders | map_(total, on_error="ignore")  # E
 orders | batch("3")  # E
 orders | scan(add, 0, per="key")  # E
 broker.source("orders", start="yesterday")  # E
+Kafka(9092)  # E
 broker.source("orders", tombstones="drop")  # E

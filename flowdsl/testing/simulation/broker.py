@@ -196,6 +196,9 @@ class SimulatedProducer:
         self._dice, self._clock, self._arrived, self._fails = dice, clock, arrived, fails
         self._queue: deque[tuple[float, Outgoing, Delivery, int]] = deque()
 
+    def expect(self, topic: str) -> None:
+        """The first record makes it."""
+
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
         taken = len(records)
         if taken and self._dice.falls(self._dice.weather.produce_partial):

@@ -1,0 +1,132 @@
+"""Questions to a broker, each with a deadline: what topics there are, where partitions begin and end, what is committed.
+
+A handle is any consumer of librdkafka. Nothing here joins a group, makes a topic, or moves an offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import TypeVar
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from flowdsl.brokers.kafka.errors import error_of, is_away, is_unknown, sorted_error
+from flowdsl.brokers.kafka.places import Places, theirs
+from flowdsl.brokers.kafka.records import as_milliseconds
+from flowdsl.brokers.kafka.weather import Weather
+from flowdsl.brokers.protocols import Last, Start
+from flowdsl.clock import SYSTEM_CLOCK, Deadline
+from flowdsl.types import Partition
+
+T = TypeVar("T")
+
+PATIENCE = 9.0
+"""Seconds in which a broker must answer: trouble at the start is reported within ten."""
+_ATTEMPT = 3.0
+_PAUSE = 0.1
+_LATEST, _EARLIEST, _NONE = -1, -2, -1
+"""What Kafka takes, and gives, in the place of a timestamp or an offset."""
+
+
+class Asker:
+    """One handle to ask, how the broker is called, and what is known of its reachability.
+
+    ``serve`` lets the handle tell what went wrong: librdkafka calls back only when it is polled.
+    """
+
+    def __init__(self, handle: Consumer, name: str, weather: Weather, serve: Callable[[], None]) -> None:
+        self.handle, self.name, self._weather, self._serve = handle, name, weather, serve
+        self._places = Places()
+
+    # -- topics ---------------------------------------------------------------------------------------------------
+
+    def topics(self, seconds: float = PATIENCE) -> dict[str, int]:
+        """Topics with their number of partitions, sorted, without Kafka's own."""
+        known = self._ask("listing the topics", lambda timeout: self.handle.list_topics(timeout=timeout), seconds)
+        usable = {name: len(topic.partitions) for name, topic in known.topics.items() if topic.error is None}
+        return {name: usable[name] for name in sorted(usable) if not name.startswith("__")}
+
+    def partitions_of(self, topic: str, seconds: float = PATIENCE) -> int | None:
+        """How many partitions a topic has; None if there is no such topic. Raises NotAuthorized."""
+        doing = f"looking for topic {topic!r}"
+        known = self._ask(doing, lambda timeout: self.handle.list_topics(topic, timeout=timeout), seconds)
+        found = known.topics.get(topic)
+        if found is None or (found.error is not None and is_unknown(found.error)):
+            return None
+        if found.error is not None and not is_away(found.error):
+            raise sorted_error(found.error, doing, self.name)
+        return len(found.partitions)
+
+    # -- offsets --------------------------------------------------------------------------------------------------
+
+    def beginnings(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return self._offsets(partitions, _EARLIEST)
+
+    def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """As readers see them: with read_committed before transactions that are open."""
+        return self._offsets(partitions, _LATEST)
+
+    def at(self, partitions: Collection[Partition], when: datetime) -> dict[Partition, int]:
+        """The first offset whose timestamp is not before ``when``; the end where there is none."""
+        found = self._offsets(partitions, max(0, as_milliseconds(when)))
+        missing = [partition for partition, offset in found.items() if offset == _NONE]
+        return {**found, **self.ends(missing)}
+
+    def starts(self, partitions: Collection[Partition], start: Start) -> dict[Partition, int]:
+        """The offsets that ``start`` means now."""
+        if start == "earliest":
+            return self.beginnings(partitions)
+        if isinstance(start, datetime):
+            return self.at(partitions, start)
+        ends = self.ends(partitions)
+        if not isinstance(start, Last):
+            return ends
+        beginnings = self.beginnings(partitions)
+        return {partition: max(beginnings[partition], end - start.n) for partition, end in ends.items()}
+
+    def committed(self, partitions: Collection[Partition], seconds: float = PATIENCE) -> dict[Partition, int]:
+        """The offsets of the handle's group; partitions without one are absent."""
+        if not partitions:
+            return {}
+        wanted = theirs(partitions)
+        doing = "asking for committed offsets"
+        answers = self._ask(doing, lambda timeout: _whole(self.handle.committed(wanted, timeout=timeout)), seconds)
+        return {self._places.of(answer): answer.offset for answer in answers if answer.offset >= 0}
+
+    def _offsets(self, partitions: Collection[Partition], moment: int) -> dict[Partition, int]:
+        if not partitions:
+            return {}
+        wanted = [TopicPartition(p.topic.name, p.index, moment) for p in sorted(partitions)]
+        doing = "asking where partitions begin and end"
+        answers = self._ask(doing, lambda timeout: _whole(self.handle.offsets_for_times(wanted, timeout=timeout)))
+        return {self._places.of(answer): answer.offset for answer in answers}
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def _ask(self, doing: str, question: Callable[[float], T], seconds: float = PATIENCE) -> T:
+        """Ask until there is an answer. Raises BrokerUnreachable in time, and at once what waiting does not mend."""
+        deadline = Deadline.after(SYSTEM_CLOCK, seconds)
+        while True:
+            try:
+                answer = question(min(_ATTEMPT, max(_PAUSE, deadline.remaining() or 0.0)))
+            except KafkaException as failure:
+                error = error_of(failure)
+            else:
+                self._weather.came_back()
+                return answer
+            self._serve()
+            refusal = self._weather.refusal()
+            if refusal is not None:
+                raise sorted_error(refusal, doing, self.name)
+            if not is_away(error) or deadline.expired:
+                raise sorted_error(self._weather.reason(error), doing, self.name)
+            deadline.pause(_PAUSE)
+
+
+def _whole(answers: list[TopicPartition]) -> list[TopicPartition]:
+    """The answers, if none of them is an error."""
+    for answer in answers:
+        if answer.error is not None:
+            raise KafkaException(answer.error)
+    return answers

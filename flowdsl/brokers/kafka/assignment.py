@@ -1,0 +1,122 @@
+"""The partitions that one consumer reads: from where, how far it came, which are paused, which changed hands.
+
+The one place that assigns, seeks and pauses. ``position()`` is asked from here, and only after a read that returned
+normally and in which nothing changed hands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from flowdsl.brokers.kafka.commits import Epochs
+from flowdsl.brokers.kafka.errors import error_of
+from flowdsl.brokers.kafka.places import at_offsets, theirs
+from flowdsl.types import Partition
+
+
+class Assignment:
+    """``whole``: partitions are assigned all at once, as eager groups do; otherwise they come and go one by one."""
+
+    def __init__(self, handle: Consumer, epochs: Epochs, *, whole: bool) -> None:
+        self._handle, self._epochs, self._whole = handle, epochs, whole
+        self.positions: dict[Partition, int] = {}
+        """Where each partition is read next, as far as the last read told."""
+        self.moved: set[Partition] = set()
+        """Changed hands since the last read: what was read of them belongs to somebody else, or comes again."""
+        self._paused: set[Partition] = set()
+        self._order: list[Partition] = []
+        self._theirs: list[TopicPartition] = []
+
+    @property
+    def only(self) -> Partition | None:
+        """The partition, if there is exactly one."""
+        return self._order[0] if len(self._order) == 1 else None
+
+    def add(self, offsets: Mapping[Partition, int]) -> None:
+        self.positions.update(offsets)
+        self.moved.update(offsets)
+        if self._whole:
+            self._handle.assign(at_offsets(self.positions))
+        else:
+            self._handle.incremental_assign(at_offsets(offsets))
+        self._changed()
+
+    def remove(self, partitions: Collection[Partition]) -> None:
+        mine = [partition for partition in partitions if partition in self.positions]
+        for partition in mine:
+            del self.positions[partition]
+        self.moved.update(partitions)
+        self._paused.difference_update(partitions)
+        self._epochs.forget(partitions)
+        if not self._whole:
+            self._handle.incremental_unassign(theirs(mine))
+        elif self.positions:
+            self._handle.assign(at_offsets(self.positions))
+        else:
+            self._handle.unassign()
+        self._changed()
+
+    def move(self, offsets: Mapping[Partition, int]) -> None:
+        """Read on from there. A partition that librdkafka does not read yet, or not any more, is assigned anew."""
+        moves = {p: offset for p, offset in offsets.items() if not self._stands_at(p, offset)}
+        self.positions.update(moves)
+        for target in at_offsets(moves):
+            try:
+                self._handle.seek(target)
+            except KafkaException as failure:
+                if error_of(failure).code() != KafkaError._STATE:  # noqa: SLF001  # librdkafka's own errors are named so
+                    raise
+                if self._whole:
+                    self._handle.assign(at_offsets(self.positions))
+                    self._pause_again()
+                    return
+                self._handle.incremental_unassign([target])
+                self._handle.incremental_assign([target])
+                self._pause_again()
+
+    def progress(self) -> dict[Partition, int]:
+        """The positions that moved since the last time."""
+        moved: dict[Partition, int] = {}
+        positions = self.positions
+        for partition, found in zip(self._order, self._handle.position(self._theirs), strict=True):
+            offset = found.offset
+            if offset >= 0 and offset != positions[partition]:
+                moved[partition] = offset
+                self._epochs.read(partition, offset, found.leader_epoch)
+        positions.update(moved)
+        return moved
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        mine = self.positions.keys() & set(partitions)
+        self._paused |= mine
+        if mine:
+            self._handle.pause(theirs(mine))
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        mine = self.positions.keys() & set(partitions)
+        self._paused -= mine
+        if mine:
+            self._handle.resume(theirs(mine))
+
+    def clear(self) -> None:
+        """Forget all, without telling librdkafka: it is being closed."""
+        self.positions.clear()
+        self._changed()
+
+    def _stands_at(self, partition: Partition, offset: int) -> bool:
+        """Whether it will be read from there, with nothing read since that was said."""
+        if self.positions[partition] != offset:
+            return False
+        found = self._handle.position(theirs([partition]))
+        return found[0].offset < 0
+
+    def _pause_again(self) -> None:
+        """A partition that is assigned anew is not paused any more."""
+        if self._paused:
+            self._handle.pause(theirs(self._paused))
+
+    def _changed(self) -> None:
+        self._order = sorted(self.positions)
+        self._theirs = theirs(self._order)

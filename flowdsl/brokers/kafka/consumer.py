@@ -1,0 +1,218 @@
+"""A reader of Kafka: a member of a group, or by itself.
+
+Every read serves rebalances and answers of commits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from re import Pattern
+
+from confluent_kafka import Consumer, Message
+
+from flowdsl.brokers.kafka.alone import Alone
+from flowdsl.brokers.kafka.asking import Asker
+from flowdsl.brokers.kafka.assignment import Assignment
+from flowdsl.brokers.kafka.closing import within
+from flowdsl.brokers.kafka.commits import Commits
+from flowdsl.brokers.kafka.group import Group
+from flowdsl.brokers.kafka.places import Places
+from flowdsl.brokers.kafka.records import KafkaRecords
+from flowdsl.brokers.kafka.supply import Supply
+from flowdsl.brokers.kafka.topics import Beginning, meant, partitions_in
+from flowdsl.brokers.kafka.trouble import Trouble
+from flowdsl.brokers.kafka.watching import Watch
+from flowdsl.brokers.kafka.weather import Weather
+from flowdsl.brokers.protocols import Listener, OnGap, Start, Topics
+from flowdsl.clock import SYSTEM_CLOCK, Deadline
+from flowdsl.errors import BrokerError
+from flowdsl.types import BrokerValue, KafkaPayload, Partition
+
+logger = logging.getLogger("flowdsl")
+
+
+class KafkaConsumer:
+    """Implements ``Consumer``. ``watch``: what notices topics that come, go, or are made anew."""
+
+    def __init__(
+        self,
+        handle: Consumer,
+        *,
+        name: str,
+        weather: Weather,
+        commits: Commits,
+        watch: Watch,
+        in_group: bool,
+        whole: bool,
+        start: Start,
+        on_gap: OnGap,
+        poll_interval: float,
+    ) -> None:
+        self._handle, self._name, self._weather, self._commits, self._watch = handle, name, weather, commits, watch
+        self._start: Start = start
+        self._asker = Asker(handle, name, weather, self._serve)
+        self._assignment = Assignment(handle, commits.epochs, whole=whole)
+        self._trouble = Trouble(self._asker, self._assignment, weather, on_gap)
+        self._topics: Topics = ()
+        self._membership: Group | Alone | None = None
+        self._places = Places()
+        self._supply = Supply(handle, self._places)
+        self._closed = False
+        self.poll_interval = poll_interval
+        self.commits = in_group
+        self.commits_start = True
+
+    # -- the subscription -----------------------------------------------------------------------------------------
+
+    def subscribe(self, topics: Topics, listener: Listener) -> None:
+        self._check_open()
+        found = meant(topics, self._asker)
+        if not found and isinstance(topics, Pattern):
+            logger.warning("no topic of %s matches the pattern %r yet; waiting for one", self._name, topics.pattern)
+        self._topics = topics
+        if self.commits:
+            partitions = partitions_in(found)
+            beginning = Beginning.of(topics, partitions, self._asker.committed(partitions))
+            self._membership = Group(
+                self._handle,
+                self._assignment,
+                self._commits,
+                self._asker,
+                listener,
+                self._start,
+                beginning,
+                commits_start=self.commits_start,
+            )
+        else:
+            self._membership = Alone(self._assignment, self._asker, listener, self._start)
+        self._membership.read(found)
+        self._watch.begin(topics, found, is_alone=not self.commits)
+
+    def _current(self) -> Group | Alone:
+        self._check_open()
+        if self._membership is None:
+            msg = "the consumer has no subscription: call subscribe first"
+            raise BrokerError(msg)
+        return self._membership
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = f"this consumer of {self._name} was closed and cannot be used any more"
+            raise BrokerError(msg)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def read(self, limit: int, timeout: float) -> KafkaRecords:
+        membership = self._current()
+        changed = self._watch.look(self._asker, self._assignment.positions)
+        if changed is not None:
+            membership.read(changed)
+        membership.serve()
+        self._commits.serve()
+        messages = self._supply.take(limit, timeout)
+        self._trouble.raise_stored(membership)
+        assignment = self._assignment
+        only, positions = assignment.only, {}
+        if assignment.moved or membership.waiting:
+            messages, only = self._settled(messages, {*assignment.moved, *membership.waiting}), None
+        elif self._supply.is_drained:
+            positions = assignment.progress()
+        if any(map(Message.error, messages)):
+            messages = self._without_errors(messages)
+        if messages:
+            self._weather.came_back()
+        return KafkaRecords(messages, positions, self._places, only)
+
+    def _without_errors(self, messages: list[Message]) -> list[Message]:
+        """The records among them. Positions were noted before anything is moved because of an error."""
+        for message in messages:
+            if message.error() is not None:
+                self._trouble.handle(message, self._topics)
+        return [message for message in messages if message.error() is None]
+
+    def _settled(self, messages: list[Message], touched: Collection[Partition]) -> list[Message]:
+        """Something changed hands during the read: what was read of it is dropped, and read again if it is ours."""
+        dropped = self._supply.drop(touched)
+        stays: list[Message] = []
+        for message in messages:
+            partition = self._supply.partition_of(message)
+            (dropped if partition in touched else stays).append(message)
+        positions = self._assignment.positions
+        self._assignment.moved.clear()
+        again = {self._supply.partition_of(message) for message in dropped}
+        self._assignment.move({partition: positions[partition] for partition in again if partition in positions})
+        return stays
+
+    def poll(self, timeout: float = 0.0) -> BrokerValue[KafkaPayload] | None:
+        records = self.read(1, timeout)
+        if not len(records):
+            return None
+        record = records.record(0)
+        payload = KafkaPayload(record.key, record.value, record.headers)
+        return BrokerValue(payload, records.place(0)[0], record.offset, record.timestamp)
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        dropped = self._supply.drop(partitions)
+        first = {self._supply.partition_of(message): message.offset() or 0 for message in reversed(dropped)}
+        self._assignment.move(first)  # it is read again once they are resumed
+        self._assignment.pause(partitions)
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        self._assignment.resume(partitions)
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        mine = {p: offset for p, offset in offsets.items() if p in self._assignment.positions}
+        self._supply.drop(mine)
+        self._assignment.move(mine)
+
+    # -- committing -----------------------------------------------------------------------------------------------
+
+    def commit(self, offsets: Mapping[Partition, int], answered: Callable[[BrokerError | None], None]) -> None:
+        self._check_open()
+        if self.commits:
+            self._commits.start(offsets, answered)
+        else:
+            self._commits.refuse(BrokerError("there is no group to commit for: give the source a group_id"), answered)
+
+    def settle(self, timeout: float) -> None:
+        deadline = Deadline.after(SYSTEM_CLOCK, timeout)
+        membership = self._current()
+        if membership.is_called:
+            self._commits.look(self._asker, deadline)
+            return
+        self._commits.serve()
+        while self._commits.are_open and not deadline.expired:
+            self._supply.serve(deadline.remaining() or 0.0)
+            self._commits.serve()
+
+    def _serve(self) -> None:
+        """Let librdkafka call back, unless it is doing so."""
+        if self._membership is None or not self._membership.is_called:
+            self._supply.serve(0.0)
+
+    # -- what there is --------------------------------------------------------------------------------------------
+
+    def ends(self) -> dict[Partition, int]:
+        self._current()
+        return self._asker.ends(partitions_in(meant(self._topics, self._asker)))
+
+    def offsets_at(self, when: datetime) -> dict[Partition, int]:
+        self._current()
+        return self._asker.at(partitions_in(meant(self._topics, self._asker)), when)
+
+    @property
+    def exhausted(self) -> bool:
+        return False
+
+    def close(self, timeout: float) -> None:
+        """Librdkafka's close may hang for as long as the broker does, so it is not waited for longer than this."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._membership is not None:
+            self._membership.is_closed = True
+        self._commits.drop()
+        if not within(timeout, self._handle.close) and timeout > 0:
+            logger.warning("%s did not let the consumer go in %g s; it is left behind", self._name, timeout)

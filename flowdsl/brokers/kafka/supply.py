@@ -1,0 +1,69 @@
+"""Takes messages out of librdkafka: what is there, and the first that comes where nothing is.
+
+``poll`` then ``consume`` of what is there has the latency of the one and the throughput of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from confluent_kafka import Consumer, Message
+
+from flowdsl.brokers.kafka.places import Places
+from flowdsl.types import Partition
+
+LONGEST_POLL = 0.1
+"""Seconds: a signal handler does not wake a poll."""
+READ_BYTES = 4 * 1024 * 1024
+FIRST_READ = 100
+SAMPLE = 8
+
+
+class Supply:
+    """Messages, bounded by number and by bytes; those that came while somebody waited for something else are put aside."""
+
+    def __init__(self, handle: Consumer, places: Places) -> None:
+        self._handle, self._places = handle, places
+        self._aside: list[Message] = []
+        self._most = FIRST_READ
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing is put aside: only then does ``position()`` say where those stand who took what was read."""
+        return not self._aside
+
+    def take(self, limit: int, timeout: float) -> list[Message]:
+        limit = max(1, min(limit, self._most))
+        messages, self._aside = self._aside[:limit], self._aside[limit:]
+        if len(messages) < limit:
+            messages += self._handle.consume(limit - len(messages), 0)
+        if not messages and timeout > 0:
+            first = self._handle.poll(min(timeout, LONGEST_POLL))
+            if first is not None:
+                messages.append(first)
+                if limit > 1:
+                    messages += self._handle.consume(limit - 1, 0)
+        if messages:
+            self._learn(messages)
+        return messages
+
+    def serve(self, timeout: float) -> None:
+        """Let librdkafka call back. Not from within one of its callbacks: that aborts the process."""
+        message = self._handle.poll(min(timeout, LONGEST_POLL))
+        if message is not None:
+            self._aside.append(message)
+
+    def drop(self, partitions: Container[Partition]) -> list[Message]:
+        """What is put aside of these, which is not there any more then."""
+        dropped = [message for message in self._aside if self.partition_of(message) in partitions]
+        if dropped:
+            self._aside = [message for message in self._aside if self.partition_of(message) not in partitions]
+        return dropped
+
+    def partition_of(self, message: Message) -> Partition:
+        return self._places[message.topic() or "", message.partition() or 0]
+
+    def _learn(self, messages: list[Message]) -> None:
+        """As many as fit the bytes of one read, going by the largest of a few; twice as many as before at most."""
+        largest = max(map(len, messages[:: max(1, len(messages) // SAMPLE)]))
+        self._most = max(1, min(2 * max(self._most, FIRST_READ), READ_BYTES // max(1, largest)))

@@ -1,0 +1,95 @@
+"""Which topics a consumer reads, now and later: named ones that must be there, or those that a pattern matches.
+
+Patterns are matched here and not by librdkafka, whose expressions are not those of ``re``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from re import Pattern
+from typing import Any
+
+from attrs import frozen
+
+from flowdsl.brokers.kafka.asking import Asker
+from flowdsl.brokers.kafka.errors import error_of, is_unknown
+from flowdsl.brokers.naming import topic_not_found, topics_meant
+from flowdsl.brokers.protocols import Topics
+from flowdsl.errors import BrokerError
+from flowdsl.types import Partition, Topic
+
+
+def meant(topics: Topics, asker: Asker, seconds: float | None = None) -> dict[str, int]:
+    """The topics that are meant now, with their number of partitions. Raises TopicNotFound and NotAuthorized."""
+    known = asker.topics() if seconds is None else asker.topics(seconds)
+    if not isinstance(topics, Pattern):
+        for name in topics:
+            if name not in known:
+                found = asker.partitions_of(name)  # a topic that may not be read is not in the list
+                if found is None:
+                    raise topic_not_found(name, known, asker.name)
+                known[name] = found
+    return {name: known[name] for name in topics_meant(topics, known, asker.name)}
+
+
+def partitions_in(topics: Mapping[str, int]) -> list[Partition]:
+    return [Partition(Topic(name), index) for name, count in topics.items() for index in range(count)]
+
+
+@frozen
+class Beginning:
+    """What was there when a consumer subscribed: it tells where partitions begin for which the group has no offset.
+
+    ``begun``: the topics of which the group had offsets then.
+    """
+
+    there: frozenset[Partition]
+    begun: frozenset[str]
+    by_pattern: bool
+
+    @classmethod
+    def of(cls, topics: Topics, partitions: Collection[Partition], committed: Collection[Partition]) -> Beginning:
+        return cls(frozenset(partitions), frozenset(p.topic.name for p in committed), isinstance(topics, Pattern))
+
+    def is_late(self, partition: Partition) -> bool:
+        """Whether it appeared after the group began, and so is read from its beginning."""
+        begun = bool(self.begun) if self.by_pattern else partition.topic.name in self.begun
+        return begun or partition not in self.there
+
+
+Describe = Callable[[list[str]], Mapping[str, "Future[Any]"]]
+"""Ask for the ids of topics, without waiting."""
+
+
+class Identities:
+    """Notices topics that were deleted and made anew while they are read: their offsets mean something else now."""
+
+    def __init__(self, describe: Describe, name: str) -> None:
+        self._describe, self._name = describe, name
+        self._known: dict[str, str] = {}
+        self._asked: Mapping[str, Future[Any]] = {}
+
+    def look(self, read: set[str]) -> set[str]:
+        """Compare what was asked last time, and ask again; returns those that are gone. Raises BrokerError."""
+        for name in self._known.keys() - read:
+            del self._known[name]
+        answers = {name: future for name, future in self._asked.items() if name in read and future.done()}
+        gone = {name for name, future in answers.items() if self._is_gone(future)}
+        for name in answers.keys() - gone:
+            if answers[name].exception() is None:
+                self._compare(name, str(answers[name].result().topic_id))
+        self._asked = self._describe(sorted(read)) if read else {}
+        return gone
+
+    def _is_gone(self, future: Future[Any]) -> bool:
+        error = future.exception()
+        return error is not None and is_unknown(error_of(error))
+
+    def _compare(self, name: str, identity: str) -> None:
+        if self._known.setdefault(name, identity) != identity:
+            msg = (
+                f"topic {name!r} was deleted and made anew on {self._name} while it was read: its records have other "
+                "offsets now, and what the group committed no longer fits. Read it with a new group_id"
+            )
+            raise BrokerError(msg)

@@ -1,0 +1,85 @@
+"""What to do about errors that come in the place of records."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, Message
+
+from flowdsl.brokers.kafka.asking import Asker
+from flowdsl.brokers.kafka.assignment import Assignment
+from flowdsl.brokers.kafka.errors import is_away, is_expelled, is_gap, is_unknown, sorted_error
+from flowdsl.brokers.kafka.weather import Weather
+from flowdsl.brokers.naming import topic_not_found
+from flowdsl.brokers.protocols import OnGap, Topics
+from flowdsl.errors import BrokerUnreachable, OffsetOutOfRange
+from flowdsl.types import Partition, Topic
+
+if TYPE_CHECKING:
+    from flowdsl.brokers.kafka.alone import Alone
+    from flowdsl.brokers.kafka.group import Group
+
+logger = logging.getLogger("flowdsl")
+
+
+class Trouble:
+    """Raises what ends a run, mends what can be mended, passes over what librdkafka mends by itself."""
+
+    def __init__(self, asker: Asker, assignment: Assignment, weather: Weather, on_gap: OnGap) -> None:
+        self._asker, self._assignment, self._weather = asker, assignment, weather
+        self._on_gap: OnGap = on_gap
+
+    def raise_stored(self, membership: Group | Alone) -> None:
+        """What callbacks noted while librdkafka was reading."""
+        stored, membership.error = membership.error, None
+        raised, self._weather.raised = self._weather.raised, None
+        if stored is not None or raised is not None:
+            raise stored or raised or AssertionError
+        if self._weather.fatal is not None:
+            raise sorted_error(self._weather.fatal, "reading", self._asker.name)
+
+    def handle(self, message: Message, topics: Topics) -> None:
+        """Deal with one error that was read."""
+        error = message.error()
+        if error is None or is_away(error) or is_expelled(error):
+            return  # librdkafka goes on by itself; what is lost is told by a callback
+        name, index = message.topic(), message.partition()
+        if is_gap(error) and name is not None and index is not None:
+            self._gap(Partition(Topic(name), index), message.offset(), error)
+        elif is_unknown(error) and name is not None:
+            self._unknown(name, topics)
+        elif error.code() == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001  # librdkafka's own errors are named so
+            logger.warning("the group took this member for dead, since it did not read for so long; it joins again")
+        elif not error.retriable():
+            raise sorted_error(error, f"reading {name}" if name else "reading", self._asker.name)
+
+    def _gap(self, partition: Partition, offset: int | None, error: KafkaError) -> None:
+        position = self._assignment.positions.get(partition)
+        if position is None:
+            return
+        position = position if offset is None or offset < 0 else offset
+        beginning = self._asker.beginnings([partition])[partition]
+        if position < beginning:
+            what = f"{beginning - position} records of {partition} are gone: offsets {position} to {beginning - 1}"
+        else:
+            end = self._asker.ends([partition])[partition]
+            what = (
+                f"{partition} ends at offset {end} and was to be read from {position}: records were lost, or the topic was "
+                f"deleted and made anew ({error.str()})"
+            )
+        if self._on_gap == "fail":
+            msg = f'{what}. To go on with what is there from offset {beginning}, say on_gap="earliest".'
+            raise OffsetOutOfRange(msg)
+        logger.warning("%s; going on from offset %d", what, beginning)
+        self._assignment.move({partition: beginning})
+
+    def _unknown(self, name: str, topics: Topics) -> None:
+        """A topic may be unknown for a moment after it was made, or while brokers come and go."""
+        if name not in topics if isinstance(topics, tuple | list) else True:
+            return
+        try:
+            if self._asker.partitions_of(name) is None:
+                raise topic_not_found(name, self._asker.topics(), self._asker.name)
+        except BrokerUnreachable:
+            return

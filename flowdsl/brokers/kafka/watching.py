@@ -1,0 +1,58 @@
+"""Looks now and then at the topics that are read: new ones, new partitions, ones that are gone or were made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from re import Pattern
+
+from flowdsl.brokers.kafka.asking import Asker
+from flowdsl.brokers.kafka.topics import Identities, meant
+from flowdsl.brokers.protocols import Topics
+from flowdsl.clock import SYSTEM_CLOCK, Deadline
+from flowdsl.errors import BrokerUnreachable
+from flowdsl.types import Partition
+
+IDENTITY_SECONDS = 5.0
+"""How often a topic's identity is compared."""
+LOOK_SECONDS = 1.0
+"""How long the broker may take to list its topics, while records wait."""
+
+
+class Watch:
+    """``interval``: seconds between two looks at the list of topics."""
+
+    def __init__(self, identities: Identities, interval: float) -> None:
+        self._identities, self._interval = identities, interval
+        self._topics: Topics = ()
+        self._found: Mapping[str, int] = {}
+        self._lists = False
+        self._next_list = self._next_identity = Deadline(SYSTEM_CLOCK, None)
+
+    def begin(self, topics: Topics, found: Mapping[str, int], *, is_alone: bool) -> None:
+        """In a group librdkafka itself notices new partitions of topics that are named."""
+        self._topics, self._found = topics, found
+        self._lists = is_alone or isinstance(topics, Pattern)
+        self._next_list = Deadline.after(SYSTEM_CLOCK, self._interval)
+        self._next_identity = Deadline.after(SYSTEM_CLOCK, 0.0)
+
+    def look(self, asker: Asker, read: Collection[Partition]) -> Mapping[str, int] | None:
+        """The topics and their numbers of partitions, if that changed. Raises TopicNotFound, or BrokerError."""
+        if self._next_identity.expired:
+            self._next_identity = Deadline.after(SYSTEM_CLOCK, IDENTITY_SECONDS)
+            gone = self._identities.look({partition.topic.name for partition in read})
+            if gone and not isinstance(self._topics, Pattern):
+                self._meant(asker)
+        if not self._lists or not self._next_list.expired:
+            return None
+        self._next_list = Deadline.after(SYSTEM_CLOCK, self._interval)
+        found = self._meant(asker)
+        if found is None or found == self._found:
+            return None
+        self._found = found
+        return found
+
+    def _meant(self, asker: Asker) -> Mapping[str, int] | None:
+        try:
+            return meant(self._topics, asker, LOOK_SECONDS)
+        except BrokerUnreachable:
+            return None

@@ -1,0 +1,66 @@
+"""Whether the broker can be reached: told once when it is away, once when it is back. Nothing else is made of it here.
+
+The error callback of one client of librdkafka. It runs inside that client's poll and consume, so it never raises.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from flowdsl.brokers.kafka.errors import is_away, is_refused
+
+logger = logging.getLogger("flowdsl")
+
+
+class Weather:
+    """``also``: the user's own ``error_cb``."""
+
+    def __init__(self, name: str, also: Callable[[KafkaError], Any] | None = None) -> None:
+        self._name, self._also = name, also
+        self._last: KafkaError | None = None
+        self._refusal: KafkaError | None = None
+        self.is_away = False
+        self.fatal: KafkaError | None = None
+        self.raised: BaseException | None = None
+        """What the user's callback raised."""
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.fatal():
+            self.fatal = self.fatal or error
+        elif is_refused(error):
+            self._refusal = error
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  # librdkafka's own errors are named so
+            self._went_away()
+        elif is_away(error):
+            self._last = error
+        if self._also is not None:
+            try:
+                self._also(error)
+            except BaseException as raised:  # noqa: BLE001  # raised again by who polls, behind librdkafka's back
+                self.raised = self.raised or raised
+
+    def came_back(self) -> None:
+        """Something was answered."""
+        self._last = self._refusal = None
+        if self.is_away:
+            self.is_away = False
+            logger.info("%s answers again", self._name)
+
+    def refusal(self) -> KafkaError | None:
+        """Why the broker does not let us in, if that is what is wrong."""
+        return self._refusal
+
+    def reason(self, error: KafkaError) -> KafkaError:
+        """What is known to be behind an error: a time-out says less than a connection that was refused."""
+        return self._last if self._last is not None and is_away(error) else error
+
+    def _went_away(self) -> None:
+        if self.is_away:
+            return
+        self.is_away = True
+        reason = "" if self._last is None else f" ({self._last.str()})"
+        logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
