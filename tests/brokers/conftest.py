@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flowdsl import LocalBroker
+from flowdsl import LocalBroker as Kafka
 from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.local.waiter import NoWait
 from flowdsl.brokers.protocols import Client, Consumer
@@ -16,6 +17,8 @@ from flowdsl.errors import BrokerError
 from flowdsl.flow.face import Broker
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import Partition
+from tests.kafka.protocols import COOPERATIVE, EAGER, KIP_848, PROTOCOLS
+from tests.kafka.server import unique
 
 
 class Reader:
@@ -68,23 +71,51 @@ class Reader:
 Join = Callable[..., Reader]
 
 
-@pytest.fixture(params=["local"])
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    """A broker with nothing in it. Each kind of broker is one parameter."""
-    made = {"local": lambda: LocalBroker(partitions=2)}[request.param]()
+def _kind(broker: str, protocol: str) -> object:
+    return pytest.param((broker, protocol), marks=pytest.mark.slow if broker == "kafka" else ())
+
+
+ONE_EACH = [_kind("local", COOPERATIVE), _kind("kafka", COOPERATIVE)]
+EVERY_GROUP = [_kind("local", EAGER), *ONE_EACH, _kind("kafka", EAGER), _kind("kafka", KIP_848)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each kind of broker is one parameter; tests that are marked ``groups`` run in every group protocol of it."""
+    if "kind" in metafunc.fixturenames:
+        in_groups = metafunc.definition.get_closest_marker("groups") is not None
+        metafunc.parametrize("kind", EVERY_GROUP if in_groups else ONE_EACH, ids="-".join)
+
+
+@pytest.fixture
+def broker(kind: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """A broker. A Kafka is shared with other tests: names of topics and groups are ``t`` and ``g``."""
+    made = LocalBroker(partitions=2) if kind[0] == "local" else Kafka(request.getfixturevalue("kafka_address"))
     with made:
         yield made
 
 
 @pytest.fixture
-def join(broker: Broker) -> Iterator[Join]:
+def t() -> str:
+    """A topic of this test alone."""
+    return unique("t")
+
+
+@pytest.fixture
+def g() -> str:
+    """A group of this test alone."""
+    return unique("g")
+
+
+@pytest.fixture
+def join(broker: Broker, kind: tuple[str, str], g: str) -> Iterator[Join]:
     """Makes readers, which leave at the end."""
     readers: list[Reader] = []
 
     def make(
-        topics: str | Sequence[str] | Pattern[str], group_id: str | None = "g", *, commits: bool = False, **options: Any
+        topics: str | Sequence[str] | Pattern[str], group_id: str | None = g, *, commits: bool = False, **options: Any
     ) -> Reader:
-        consumer = broker.client.consumer(group_id=group_id, **options)
+        settings = {**PROTOCOLS[kind[1]], **options.pop("settings", {})}
+        consumer = broker.client.consumer(group_id=group_id, settings=settings, **options)
         readers.append(Reader(consumer, [topics] if isinstance(topics, str) else topics, commits=commits))
         return readers[-1]
 

@@ -24,6 +24,7 @@ def until(readers: list[Any], condition: Callable[[], bool], seconds: float = 30
     """Let the readers take turns until the condition holds; fails when it does not come to hold."""
     end = time.monotonic() + seconds
     while not condition():
+        time.sleep(0 if readers else 0.05)
         assert time.monotonic() < end, [(reader.told, len(reader.values)) for reader in readers]
         for reader in readers:
             reader.read(timeout=0.01)
@@ -40,79 +41,81 @@ def outgoing(value: bytes | None, topic: str = "t", partition: int | None = None
 # -- topics ---------------------------------------------------------------------------------------------------------
 
 
-def test_topics_tell_their_number_of_partitions(broker: Broker) -> None:
-    broker.create_topic("b", partitions=3)
-    broker.create_topic("a")
-    assert broker.topics() == {"a": 1, "b": 3}
+def test_topics_tell_their_number_of_partitions(broker: Broker, t: str) -> None:
+    broker.create_topic(f"{t}-b", partitions=3)
+    broker.create_topic(f"{t}-a")
+    mine = {name: partitions for name, partitions in broker.topics().items() if name.startswith(t)}
+    assert mine == {f"{t}-a": 1, f"{t}-b": 3}
 
 
-def test_topic_that_exists_is_taken_as_it_is_or_refused(broker: Broker) -> None:
-    broker.create_topic("t", partitions=3)
-    broker.create_topic("t", partitions=5)
-    assert broker.topics() == {"t": 3}
-    with pytest.raises(BrokerError, match="'t'"):
-        broker.create_topic("t", exist_ok=False)
+def test_topic_that_exists_is_taken_as_it_is_or_refused(broker: Broker, t: str) -> None:
+    broker.create_topic(t, partitions=3)
+    broker.create_topic(t, partitions=5)
+    assert broker.topics()[t] == 3
+    with pytest.raises(BrokerError, match=f"'{t}'"):
+        broker.create_topic(t, exist_ok=False)
 
 
-def test_deleted_topic_is_gone(broker: Broker) -> None:
-    broker.create_topic("t")
-    broker.delete_topic("t")
-    assert broker.topics() == {}
-    with pytest.raises(TopicNotFound, match="'t'"):
-        broker.delete_topic("t")
+def test_deleted_topic_is_gone(broker: Broker, t: str) -> None:
+    broker.create_topic(t)
+    broker.delete_topic(t)
+    until([], lambda: t not in broker.topics())
+    with pytest.raises(TopicNotFound, match=f"'{t}'"):
+        broker.delete_topic(t)
 
 
-def test_unknown_topic_names_those_that_exist(broker: Broker, join: Join) -> None:
-    broker.create_topic("orders")
-    broker.create_topic("zebras")
-    with pytest.raises(TopicNotFound, match=r"'order'.*orders, zebras.*mean 'orders'"):
-        join("order")
+def test_unknown_topic_names_those_that_exist_and_is_not_made(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(f"{t}-orders")
+    with pytest.raises(TopicNotFound, match=rf"'{t}-order'.*{t}-orders.*mean '{t}-orders'"):
+        join(f"{t}-order")
     with pytest.raises(TopicNotFound):
-        broker.read("order")
+        broker.read(f"{t}-order")
+    assert f"{t}-order" not in broker.topics()
 
 
 # -- records --------------------------------------------------------------------------------------------------------
 
 
-def test_record_comes_back_with_all_its_parts(broker: Broker) -> None:
-    broker.create_topic("t", partitions=3)
-    written = broker.write("t", ["v"], key="k", headers=[("h", b"1"), ("h", None)], timestamp=NOON, partition=2)
-    (record,) = broker.read("t")
+def test_record_comes_back_with_all_its_parts(broker: Broker, t: str) -> None:
+    broker.create_topic(t, partitions=3)
+    written = broker.write(t, ["v"], key="k", headers=[("h", b"1"), ("h", None)], timestamp=NOON, partition=2)
+    (record,) = broker.read(t)
     assert written == 1
-    assert (record.topic, record.partition, record.offset) == ("t", 2, 0)
+    assert (record.topic, record.partition, record.offset) == (t, 2, 0)
     assert (record.key, record.value, record.timestamp) == (b"k", b"v", NOON)
     assert record.headers == (("h", b"1"), ("h", None))
 
 
-def test_record_without_timestamp_gets_that_of_its_writing(broker: Broker) -> None:
+def test_record_without_timestamp_gets_that_of_its_writing(broker: Broker, t: str) -> None:
     before = datetime.now(UTC) - timedelta(minutes=5)
-    broker.write("t", ["v"])
-    (record,) = broker.read("t")
+    broker.create_topic(t)
+    broker.write(t, ["v"])
+    (record,) = broker.read(t)
     assert record.timestamp is not None
     assert record.timestamp.utcoffset() == timedelta(0)
     assert before < record.timestamp < before + timedelta(minutes=10)
 
 
-def test_tombstone_stays_null_and_differs_from_an_empty_value(broker: Broker) -> None:
-    broker.create_topic("t")
-    broker.write("t", [None, b""], key="k")
-    assert [record.value for record in broker.read("t")] == [None, b""]
+def test_tombstone_stays_null_and_differs_from_an_empty_value(broker: Broker, t: str) -> None:
+    broker.create_topic(t)
+    broker.write(t, [None, b""], key="k")
+    assert [record.value for record in broker.read(t)] == [None, b""]
 
 
-def test_keys_go_where_java_clients_put_them(broker: Broker) -> None:
-    broker.create_topic("t", partitions=5)
+def test_keys_go_where_java_clients_put_them(broker: Broker, t: str) -> None:
+    broker.create_topic(t, partitions=5)
     keys = [f"customer-{number}" for number in range(40)]
-    broker.write("t", keys, key=lambda key: key)
-    places = {record.value: record.partition for record in broker.read("t")}
+    broker.write(t, keys, key=lambda key: key)
+    places = {record.value: record.partition for record in broker.read(t)}
     assert places == {key.encode(): partition_of(key.encode(), 5) for key in keys}
 
 
-def test_reading_is_in_the_order_of_partition_and_offset_up_to_count(broker: Broker) -> None:
-    broker.create_topic("t", partitions=3)
-    broker.write("t", [str(number) for number in range(30)], partition=lambda value: int(value) % 3)
-    everything = [(record.partition, record.offset) for record in broker.read("t")]
+def test_reading_is_in_the_order_of_partition_and_offset_up_to_count(broker: Broker, t: str) -> None:
+    broker.create_topic(t, partitions=3)
+    broker.write(t, [str(number) for number in range(30)], partition=lambda value: int(value) % 3)
+    everything = [(record.partition, record.offset) for record in broker.read(t)]
     assert everything == [(partition, offset) for partition in range(3) for offset in range(10)]
-    assert [(record.partition, record.offset) for record in broker.read("t", count=12)] == everything[:12]
+    assert [(record.partition, record.offset) for record in broker.read(t, count=12)] == everything[:12]
 
 
 @pytest.mark.parametrize(
@@ -127,23 +130,23 @@ def test_reading_is_in_the_order_of_partition_and_offset_up_to_count(broker: Bro
         (NOON + timedelta(days=9), []),
     ],
 )
-def test_reading_begins_at_start(broker: Broker, start: Any, values: list[bytes]) -> None:
-    broker.create_topic("t")
-    broker.write("t", ["0", "1", "2", "3"], timestamp=lambda value: NOON + timedelta(hours=int(value)))
-    assert [record.value for record in broker.read("t", start=start)] == values
+def test_reading_begins_at_start(broker: Broker, start: Any, values: list[bytes], t: str) -> None:
+    broker.create_topic(t)
+    broker.write(t, ["0", "1", "2", "3"], timestamp=lambda value: NOON + timedelta(hours=int(value)))
+    assert [record.value for record in broker.read(t, start=start)] == values
 
 
-def test_decoded_record_keeps_its_tombstones(broker: Broker) -> None:
-    broker.create_topic("t")
-    broker.write("t", [b"1", None])
-    assert [record.value for record in broker.read("t", decode=int)] == [1, None]
+def test_decoded_record_keeps_its_tombstones(broker: Broker, t: str) -> None:
+    broker.create_topic(t)
+    broker.write(t, [b"1", None])
+    assert [record.value for record in broker.read(t, decode=int)] == [1, None]
 
 
-def test_producer_reports_each_record_by_its_index(broker: Broker) -> None:
-    broker.create_topic("t", partitions=1)
+def test_producer_reports_each_record_by_its_index(broker: Broker, t: str) -> None:
+    broker.create_topic(t, partitions=1)
     producer = broker.producer()
     delivery = Delivery()
-    assert producer.send([outgoing(b"a"), outgoing(b"b"), outgoing(b"c", partition=7)], delivery, first=10) == 3
+    assert producer.send([outgoing(b"a", t), outgoing(b"b", t), outgoing(b"c", t, 7)], delivery, first=10) == 3
     for _ in range(200):
         producer.poll(0.1)
         if not delivery.waiting:
@@ -151,99 +154,100 @@ def test_producer_reports_each_record_by_its_index(broker: Broker) -> None:
     assert list(delivery.failed) == [12]
     assert isinstance(delivery.failed[12], DeliveryFailed)
     producer.close(5.0)
-    assert [record.value for record in broker.read("t")] == [b"a", b"b"]
+    assert [record.value for record in broker.read(t)] == [b"a", b"b"]
 
 
-def test_future_of_a_produced_record_tells_where_it_is(broker: Broker) -> None:
-    broker.create_topic("t", partitions=2)
+def test_future_of_a_produced_record_tells_where_it_is(broker: Broker, t: str) -> None:
+    broker.create_topic(t, partitions=2)
     producer = broker.producer()
-    futures = [producer.produce(at("t", 1), KafkaPayload(b"k", value, [("h", b"x")])) for value in (b"a", None)]
+    futures = [producer.produce(at(t, 1), KafkaPayload(b"k", value, [("h", b"x")])) for value in (b"a", None)]
     producer.close(10.0)
     assert [(future.result().partition, future.result().offset) for future in futures] == [
-        (at("t", 1), 0),
-        (at("t", 1), 1),
+        (at(t, 1), 0),
+        (at(t, 1), 1),
     ]
-    assert [record.value for record in broker.read("t")] == [b"a", None]
+    assert [record.value for record in broker.read(t)] == [b"a", None]
 
 
 # -- reading without a group ------------------------------------------------------------------------------------------
 
 
-def test_reader_without_group_gets_all_partitions_and_commits_nothing(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=3)
-    broker.write("t", map(str, range(9)))
-    first, second = join("t", None), join("t", None)
+def test_reader_without_group_gets_all_partitions_and_commits_nothing(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=3)
+    broker.write(t, map(str, range(9)))
+    first, second = join(t, None), join(t, None)
     until([first, second], lambda: len(first.values) == len(second.values) == 9)
     assert not first.consumer.commits
-    assert sorted(first.owned) == [at("t", index) for index in range(3)]
+    assert sorted(first.owned) == [at(t, index) for index in range(3)]
 
 
-def test_paused_partition_gives_nothing_until_resumed(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=1)
-    reader = join("t", None)
+def test_paused_partition_gives_nothing_until_resumed(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=1)
+    reader = join(t, None)
     until([reader], lambda: bool(reader.owned))
-    reader.consumer.pause([at("t")])
-    broker.write("t", ["a"])
+    reader.consumer.pause([at(t)])
+    broker.write(t, ["a"])
     assert [reader.read(timeout=0.05) for _ in range(3)] == [[], [], []]
-    reader.consumer.resume([at("t")])
+    reader.consumer.resume([at(t)])
     until([reader], lambda: reader.values == [b"a"])
 
 
-def test_seek_goes_back_and_forth(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=1)
-    broker.write("t", ["0", "1", "2"])
-    reader = join("t", None)
+def test_seek_goes_back_and_forth(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=1)
+    broker.write(t, ["0", "1", "2"])
+    reader = join(t, None)
     until([reader], lambda: len(reader.values) == 3)
-    reader.consumer.seek({at("t"): 1, at("other"): 5})
+    reader.consumer.seek({at(t): 1, at("other"): 5})
     until([reader], lambda: len(reader.values) == 5)
-    assert reader.seen[3:] == [(at("t"), 1), (at("t"), 2)]
+    assert reader.seen[3:] == [(at(t), 1), (at(t), 2)]
 
 
-def test_reads_keep_to_their_limit(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=2)
-    broker.write("t", map(str, range(100)))
-    reader = join("t", None)
+def test_reads_keep_to_their_limit(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=2)
+    broker.write(t, map(str, range(100)))
+    reader = join(t, None)
     sizes = [len(reader.read(limit=7, timeout=0.05)) for _ in range(30)]
     until([reader], lambda: len(reader.values) == 100)
     assert max(sizes) == 7
 
 
-def test_ends_and_offsets_at_cover_all_partitions_of_the_topics(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=2)
-    broker.write("t", ["0", "1", "2"], partition=1, timestamp=lambda value: NOON + timedelta(hours=int(value)))
-    reader = join("t")
-    assert dict(reader.consumer.ends()) == {at("t", 0): 0, at("t", 1): 3}
-    assert dict(reader.consumer.offsets_at(NOON + timedelta(minutes=90))) == {at("t", 0): 0, at("t", 1): 2}
+def test_ends_and_offsets_at_cover_all_partitions_of_the_topics(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=2)
+    broker.write(t, ["0", "1", "2"], partition=1, timestamp=lambda value: NOON + timedelta(hours=int(value)))
+    reader = join(t)
+    assert dict(reader.consumer.ends()) == {at(t, 0): 0, at(t, 1): 3}
+    assert dict(reader.consumer.offsets_at(NOON + timedelta(minutes=90))) == {at(t, 0): 0, at(t, 1): 2}
 
 
-def test_single_poll_gives_a_broker_value(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=1)
-    broker.write("t", ["v"], key="k", headers=[("h", b"x")], timestamp=NOON)
-    reader = join("t")
+def test_single_poll_gives_a_broker_value(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=1)
+    broker.write(t, ["v"], key="k", headers=[("h", b"x")], timestamp=NOON)
+    reader = join(t)
     polled = (reader.consumer.poll(0.1) for _ in range(300))
     value = next(value for value in polled if value is not None)
     assert reader.consumer.poll(0.0) is None
-    assert (value.partition, value.offset, value.timestamp) == (at("t"), 0, NOON)
+    assert (value.partition, value.offset, value.timestamp) == (at(t), 0, NOON)
     assert (value.payload.key, value.payload.value, tuple(value.payload.headers)) == (b"k", b"v", (("h", b"x"),))
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------
 
 
-def test_group_goes_on_where_it_committed(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=1)
-    broker.write("t", ["0", "1", "2"])
-    first = join("t")
+@pytest.mark.groups
+def test_group_goes_on_where_it_committed(broker: Broker, join: Join, t: str, g: str) -> None:
+    broker.create_topic(t, partitions=1)
+    broker.write(t, ["0", "1", "2"])
+    first = join(t)
     until([first], lambda: len(first.values) == 3)
-    first.consumer.commit({at("t"): 2}, first.answers.append)
+    first.consumer.commit({at(t): 2}, first.answers.append)
     first.consumer.settle(10.0)
     assert first.answers == [None]
     first.consumer.close(10.0)
-    assert broker.committed("g") == {at("t"): 2}
-    assert broker.lag("g") == {at("t"): 1}
-    second = join("t")
+    assert broker.committed(g) == {at(t): 2}
+    assert broker.lag(g) == {at(t): 1}
+    second = join(t)
     until([second], lambda: second.values == [b"2"])
-    assert second.told == [("assigned", (at("t"),))]
+    assert second.told == [("assigned", (at(t),))]
 
 
 def test_unknown_group_has_neither_offsets_nor_lag(broker: Broker) -> None:
@@ -251,31 +255,37 @@ def test_unknown_group_has_neither_offsets_nor_lag(broker: Broker) -> None:
     assert broker.lag("nobody") == {}
 
 
+@pytest.mark.groups
 @pytest.mark.parametrize(
     ("start", "offset"), [("earliest", 0), ("latest", 3), (Last(2), 1), (NOON + timedelta(minutes=61), 2)]
 )
-def test_start_is_committed_before_anything_is_delivered(broker: Broker, join: Join, start: Any, offset: int) -> None:
-    broker.create_topic("t", partitions=1)
-    broker.write("t", ["0", "1", "2"], timestamp=lambda value: NOON + timedelta(hours=int(value)))
-    reader = join("t", start=start)
+def test_start_is_committed_before_anything_is_delivered(
+    broker: Broker, join: Join, start: Any, offset: int, t: str, g: str
+) -> None:
+    broker.create_topic(t, partitions=1)
+    broker.write(t, ["0", "1", "2"], timestamp=lambda value: NOON + timedelta(hours=int(value)))
+    reader = join(t, start=start)
     until([reader], lambda: bool(reader.told))
-    assert broker.committed("g") == {at("t"): offset}
+    assert broker.committed(g) == {at(t): offset}
 
 
-def test_start_is_resolved_once(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=1)
-    broker.write("t", ["old"])
-    first = join("t", start="latest")
+@pytest.mark.groups
+def test_start_is_resolved_once(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=1)
+    broker.write(t, ["old"])
+    first = join(t, start="latest")
     until([first], lambda: bool(first.told))
     first.consumer.close(10.0)
-    broker.write("t", ["new"])
-    second = join("t", start="latest")
+    broker.write(t, ["new"])
+    second = join(t, start="latest")
     until([second], lambda: second.values == [b"new"])
 
 
-def test_start_that_is_not_to_be_committed_is_not(broker: Broker) -> None:
-    broker.write("t", ["a"])
-    consumer = broker.client.consumer(group_id="g")
+@pytest.mark.groups
+def test_start_that_is_not_to_be_committed_is_not(broker: Broker, t: str, g: str) -> None:
+    broker.create_topic(t)
+    broker.write(t, ["a"])
+    consumer = broker.client.consumer(group_id=g)
     consumer.commits_start = False
     values: list[Any] = []
 
@@ -284,31 +294,31 @@ def test_start_that_is_not_to_be_committed_is_not(broker: Broker) -> None:
         def revoked(self, partitions: Any) -> None: ...
         def lost(self, partitions: Any) -> None: ...
 
-    consumer.subscribe(["t"], Deaf())
+    consumer.subscribe([t], Deaf())
     end = time.monotonic() + 30
     while not values and time.monotonic() < end:
         values += consumer.read(10, 0.05).payload
     consumer.close(5.0)
     assert values == [b"a"]
-    assert broker.committed("g") == {}
+    assert broker.committed(g) == {}
 
 
-def test_members_share_the_partitions_and_read_everything_once(broker: Broker, join: Join) -> None:
-    broker.create_topic("t", partitions=4)
-    members = [join("t", commits=True) for _ in range(3)]
+@pytest.mark.groups
+def test_members_share_the_partitions_and_read_everything_once(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=4)
+    members = [join(t, commits=True) for _ in range(3)]
     until(members, lambda: sorted(len(member.owned) for member in members) == [1, 1, 2])
-    broker.write("t", map(str, range(40)))
+    broker.write(t, map(str, range(40)))
     until(members, lambda: sum(len(member.values) for member in members) == 40)
     read = [value for member in members for value in member.values]
     assert sorted(read) == sorted(str(number).encode() for number in range(40))
 
 
-@pytest.mark.parametrize("strategy", ["cooperative-sticky", "range"])
-def test_leaving_member_hands_its_partitions_on_with_their_offsets(broker: Broker, join: Join, strategy: str) -> None:
-    broker.create_topic("t", partitions=4)
-    broker.write("t", map(str, range(40)))
-    settings = {"partition.assignment.strategy": strategy}
-    stays, leaves = (join("t", commits=True, settings=settings) for _ in range(2))
+@pytest.mark.groups
+def test_leaving_member_hands_its_partitions_on_with_their_offsets(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=4)
+    broker.write(t, map(str, range(40)))
+    stays, leaves = (join(t, commits=True) for _ in range(2))
     until([stays, leaves], lambda: len(stays.owned) == len(leaves.owned) == 2)
     until([stays, leaves], lambda: len({*stays.seen, *leaves.seen}) == 40)
     leaves.commit()
@@ -316,35 +326,38 @@ def test_leaving_member_hands_its_partitions_on_with_their_offsets(broker: Broke
     leaves.consumer.close(10.0)
     until([stays], lambda: len(stays.owned) == 4)
     before = len(stays.values)
-    broker.write("t", ["last"])
+    broker.write(t, ["last"])
     until([stays], lambda: b"last" in stays.values)
     assert stays.values[before:] == [b"last"]
 
 
-def test_pattern_matches_whole_names_and_picks_up_new_topics(broker: Broker, join: Join) -> None:
-    broker.write("log-a", ["a"])
-    broker.write("my-log-a", ["not this"])
-    reader = join(re.compile("log-.*"), start="latest", settings={"topic.metadata.refresh.interval.ms": 200})
+def test_pattern_matches_whole_names_and_picks_up_new_topics(broker: Broker, join: Join, t: str) -> None:
+    for name in (f"{t}-a", f"my-{t}-a"):
+        broker.create_topic(name)
+        broker.write(name, ["old"])
+    reader = join(re.compile(f"{t}-.*"), start="latest", settings={"topic.metadata.refresh.interval.ms": 200})
     until([reader], lambda: bool(reader.owned))
-    broker.write("log-b", ["later topics are read from their beginning"])
+    broker.create_topic(f"{t}-b")
+    broker.write(f"{t}-b", ["later topics are read from their beginning"])
     until([reader], lambda: bool(reader.values))
     assert reader.values == [b"later topics are read from their beginning"]
-    assert {partition.topic.name for partition in reader.owned} == {"log-a", "log-b"}
+    assert {partition.topic.name for partition in reader.owned} == {f"{t}-a", f"{t}-b"}
 
 
 def test_pattern_that_matches_nothing_warns_and_waits(
-    broker: Broker, join: Join, caplog: pytest.LogCaptureFixture
+    broker: Broker, join: Join, caplog: pytest.LogCaptureFixture, t: str
 ) -> None:
-    reader = join(re.compile("log-.*"), settings={"topic.metadata.refresh.interval.ms": 200})
-    assert "log-.*" in caplog.text
+    reader = join(re.compile(f"{t}-.*"), settings={"topic.metadata.refresh.interval.ms": 200})
+    assert f"{t}-.*" in caplog.text
     assert dict(reader.consumer.ends()) == {}
-    broker.write("log-a", ["a"])
+    broker.create_topic(f"{t}-a")
+    broker.write(f"{t}-a", ["a"])
     until([reader], lambda: reader.values == [b"a"])
 
 
-def test_closed_consumer_and_producer_say_so(broker: Broker, join: Join) -> None:
-    broker.create_topic("t")
-    reader, producer = join("t"), broker.producer()
+def test_closed_consumer_and_producer_say_so(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t)
+    reader, producer = join(t), broker.producer()
     reader.consumer.close(5.0)
     producer.close(5.0)
     with pytest.raises(BrokerError, match="closed"):
