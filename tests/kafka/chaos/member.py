@@ -1,0 +1,57 @@
+"""One member of a group, as users write it: ``member.py ADDRESS TOPIC GROUP PROTOCOL FILE``.
+
+Its sink is a file that is synced before ``write`` returns. A line is partition, offset, value, and when it was written.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from flowdsl import Kafka, Record, batch, filter_, map_, sink, unbatch, with_record
+from tests.kafka.protocols import settings_of
+
+STOP_TIMEOUT = 10.0
+
+
+def wanted(value: bytes) -> bool:
+    """One in ten is left out, so that offsets of filtered records are at stake too."""
+    return int(value) % 10 != 0
+
+
+class Synced:
+    """A file that has on disk what it was given."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def write(self, lines: Sequence[str]) -> None:
+        now = time.monotonic_ns()
+        os.write(self._file, "".join(f"{line} {now}\n" for line in lines).encode())
+        os.fsync(self._file)
+
+
+def line(pair: tuple[bytes, Record[bytes | None]]) -> str:
+    value, record = pair
+    return f"{record.partition} {record.offset} {value.decode()}"
+
+
+def main(address: str, topic: str, group: str, protocol: str, path: str) -> None:
+    kafka = Kafka(address)
+    flow = (
+        kafka.source(topic, group_id=group, settings=settings_of(protocol))
+        | filter_(wanted)
+        | with_record()
+        | map_(line)
+        | batch(50, within=0.2)
+        | unbatch()
+        | sink(Synced(Path(path)))
+    )
+    flow.run(stop_timeout=STOP_TIMEOUT)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,194 @@
+"""One run: a broker, a group, a load, and the faults of a plan. Ends with a report, or with what was found."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # their documented place
+
+from tests.kafka.chaos.load import Load
+from tests.kafka.chaos.members import Members
+from tests.kafka.chaos.oracle import Sinks, faults_of
+from tests.kafka.chaos.plan import Fault, Kind, plan
+from tests.kafka.server import KafkaServer, unique
+
+PARTITIONS = 8
+COMMIT_EVERY = 1.0
+MOST_MEMBERS = 4
+SETTLES_WITHIN = 120.0
+
+
+@frozen
+class Report:
+    """What a run came to."""
+
+    protocol: str
+    seed: int
+    faults: int
+    sent: int
+    delivered: int
+    repeated: int
+    most_repeated: int
+    samples: int
+    findings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        verdict = "nothing lost, in order, commits behind the sinks" if not self.findings else "\n".join(self.findings)
+        return (
+            f"{self.protocol}, seed {self.seed}: {self.faults} faults, {self.sent} records, {self.delivered} in the sinks, "
+            f"{self.repeated} of them again (at most {self.most_repeated}), {self.samples} samples of commits: {verdict}"
+        )
+
+
+@define
+class Run:
+    """The parts of one run, and what happens to them."""
+
+    server: KafkaServer
+    members: Members
+    load: Load
+    sinks: Sinks
+    committed: Callable[[], dict[int, int] | None]
+    ends: Callable[[], dict[int, int]]
+    findings: list[str]
+    say: Callable[[str], None]
+    samples: int = 0
+
+    def suffer(self, fault: Fault) -> None:
+        """Let one fault happen; the broker is up again when this returns."""
+        self.rest(fault.after)
+        self.say(f"{fault.kind} ({fault.length:.1f} s)" if fault.length else fault.kind)
+        {
+            Kind.JOIN: self._join,
+            Kind.LEAVE: lambda: self._member(fault, lambda member: member.stop()),
+            Kind.KILL: lambda: self._member(fault, lambda member: member.kill()),
+            Kind.FREEZE: lambda: self._member(fault, lambda member: member.freeze(fault.length)),
+            Kind.BROKER_PAUSE: lambda: self._broker(self.server.pause, fault.length, self.server.resume),
+            Kind.BROKER_KILL: lambda: self._broker(self.server.kill, fault.length, self.server.start),
+            Kind.BROKER_STOP: lambda: self._broker(self.server.stop, fault.length, self.server.start),
+        }[fault.kind]()
+
+    def _join(self) -> None:
+        if len(self.members.at_work()) < MOST_MEMBERS:
+            self.members.join()
+
+    def _member(self, fault: Fault, happens: Callable[[Any], None]) -> None:
+        at_work = self.members.at_work()
+        happens(at_work[fault.pick % len(at_work)])
+        if len(at_work) == 1:
+            self.members.join()
+
+    def _broker(self, down: Callable[[], None], seconds: float, up: Callable[[], object]) -> None:
+        down()
+        self.rest(seconds, sampling=False)
+        up()
+
+    def rest(self, seconds: float, *, sampling: bool = True) -> None:
+        """Let time pass, looking at members and commits."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.members.look()
+            if sampling:
+                self.sample()
+            time.sleep(0.1)
+
+    def sample(self) -> dict[int, int] | None:
+        """Compare what is committed with what is in the sinks; commits are asked first, so they may only lag."""
+        committed = self.committed()
+        if committed is None:
+            return None
+        self.samples += 1
+        self.sinks.refresh()
+        for partition, offset in committed.items():
+            missing = self.sinks.holds(self.load.sent, partition, offset)
+            if missing is not None:
+                self.findings.append(f"partition {partition}: {offset} is committed, but {missing} is not in a sink")
+        return committed
+
+    def settle(self) -> None:
+        """Wait until everything that was sent is committed."""
+        self.load.end(SETTLES_WITHIN)
+        ends = self.ends()
+        until = time.monotonic() + SETTLES_WITHIN
+        while (committed := self.sample()) != ends:
+            self.members.look()
+            if time.monotonic() > until:
+                self.findings.append(f"the group does not get to the end: {committed} of {ends}")
+                return
+            if not self.members.at_work():
+                self.members.join()
+            time.sleep(0.2)
+
+
+class Asker:
+    """Asks what a group committed without being its member, by a way of our own and not by that of the library."""
+
+    def __init__(self, address: str, topic: str, group: str) -> None:
+        self._consumer = Consumer({"bootstrap.servers": address, "group.id": group})
+        self._asked = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+
+    def committed(self) -> dict[int, int] | None:
+        try:
+            answers = self._consumer.committed(self._asked, timeout=2.0)
+        except KafkaException:
+            return None
+        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0 and not answer.error}
+
+    def ends(self) -> dict[int, int]:
+        found = {asked.partition: self._consumer.get_watermark_offsets(asked, timeout=30.0) for asked in self._asked}
+        return {partition: high for partition, (_, high) in found.items()}
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def chaos(
+    protocol: str, *, seed: int, seconds: float, rate: int = 2000, say: Callable[[str], None] = lambda _: None
+) -> Report:
+    """Run it; takes the seconds of the plan and about half a minute."""
+    topic, group = unique("chaos"), unique("group")
+    server = KafkaServer()
+    with tempfile.TemporaryDirectory(prefix="flowdsl-chaos-") as name:
+        folder = Path(name)
+        members = Members(folder, [server.address, topic, group, protocol])
+        try:
+            server.start()
+            admin = AdminClient({"bootstrap.servers": server.address})
+            admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+            asker = Asker(server.address, topic, group)
+            load, sinks = Load(server.address, topic, PARTITIONS, rate), Sinks(folder)
+            run = Run(server, members, load, sinks, asker.committed, asker.ends, [], say)
+            for _ in range(2):
+                members.join()
+            run.rest(5.0)
+            faults = plan(seed, seconds)
+            for fault in faults:
+                run.suffer(fault)
+            run.settle()
+            members.end()
+            asker.close()
+            sinks.refresh()
+        finally:
+            members.kill()
+            server.remove()
+        most = int(len(faults) * (sinks.peak() * COMMIT_EVERY + PARTITIONS * 500))
+        findings = [*run.findings[:5], *members.findings[:5], *faults_of(sinks, load.sent, load.unplaced)]
+        if sinks.repeated > most:
+            findings.append(f"{sinks.repeated} records came again, more than {most}")
+        return Report(
+            protocol,
+            seed,
+            len(faults),
+            len(load.sent) + len(load.unplaced),
+            len(sinks.lines),
+            sinks.repeated,
+            most,
+            run.samples,
+            tuple(findings),
+        )

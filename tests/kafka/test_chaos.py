@@ -1,0 +1,18 @@
+"""Members and broker are killed, frozen and stopped, and nothing is lost: a short run in each group protocol."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kafka.chaos.run import chaos
+from tests.kafka.jars import what_lacks
+from tests.kafka.protocols import in_every_protocol
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(what_lacks() is not None, reason=str(what_lacks()))]
+
+
+@in_every_protocol
+def test_nothing_is_lost_whatever_happens(protocol: str) -> None:
+    report = chaos(protocol, seed=2026, seconds=20.0, rate=1000)
+    print(report)  # noqa: T201  # shown with -rA, and when it fails
+    assert not report.findings, str(report)
