@@ -6,7 +6,7 @@ import pytest
 
 from tests.kafka.chaos.run import chaos
 from tests.kafka.jars import what_lacks
-from tests.kafka.protocols import in_every_protocol
+from tests.kafka.protocols import COOPERATIVE, in_every_protocol
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(what_lacks() is not None, reason=str(what_lacks()))]
 
@@ -16,3 +16,9 @@ def test_nothing_is_lost_whatever_happens(protocol: str) -> None:
     report = chaos(protocol, seed=2026, seconds=20.0, rate=1000)
     print(report)  # noqa: T201  # shown with -rA, and when it fails
     assert not report.findings, str(report)
+
+
+def test_chaos_finds_a_member_that_commits_what_it_read() -> None:
+    report = chaos(COOPERATIVE, seed=1, seconds=3.0, rate=1000, program="tests.kafka.chaos.hasty")
+    assert "is committed, but" in str(report)
+    assert "are lost" in str(report)

@@ -20,6 +20,7 @@ class Load:
             "enable.idempotence": True,
             "linger.ms": 5,
             "message.timeout.ms": 600_000,
+            "log_level": 0,
         }
         self.sent: dict[tuple[int, int], int] = {}
         self.unplaced: set[int] = set()

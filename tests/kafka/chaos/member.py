@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowdsl import Kafka, Record, batch, filter_, map_, sink, unbatch, with_record
+from tests.kafka.chaos.members import STOP_TIMEOUT
 from tests.kafka.protocols import settings_of
-
-STOP_TIMEOUT = 10.0
 
 
 def wanted(value: bytes) -> bool:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kafka.chaos.member import STOP_TIMEOUT
-
 ROOT = Path(__file__).parents[3]
+STOP_TIMEOUT = 10.0
+"""Seconds that a member is given to drain, see member.py."""
+
 GRACE = 20.0
 """Seconds beyond its deadline that a process may take to be gone, on a machine that is busy."""
 
@@ -19,10 +20,10 @@ GRACE = 20.0
 class Member:
     """One process, and what was asked of it."""
 
-    def __init__(self, folder: Path, number: int, arguments: list[str]) -> None:
+    def __init__(self, folder: Path, number: int, program: str, arguments: list[str]) -> None:
         self.number = number
         self.log = folder / f"member-{number}.log"
-        command = [sys.executable, "-m", "tests.kafka.chaos.member", *arguments, str(folder / f"member-{number}.sink")]
+        command = [sys.executable, "-m", program, *arguments, str(folder / f"member-{number}.sink")]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self.frozen_until = 0.0
@@ -58,13 +59,13 @@ class Member:
 class Members:
     """All of a group, those that are gone included."""
 
-    def __init__(self, folder: Path, arguments: list[str]) -> None:
-        self._folder, self._arguments = folder, arguments
+    def __init__(self, folder: Path, program: str, arguments: list[str]) -> None:
+        self._folder, self._program, self._arguments = folder, program, arguments
         self.everyone: list[Member] = []
         self.findings: list[str] = []
 
     def join(self) -> None:
-        self.everyone.append(Member(self._folder, len(self.everyone), self._arguments))
+        self.everyone.append(Member(self._folder, len(self.everyone), self._program, self._arguments))
 
     def at_work(self) -> list[Member]:
         return [member for member in self.everyone if member.at_work]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -59,11 +58,6 @@ class Sinks:
     @property
     def repeated(self) -> int:
         return len(self.lines) - len(self._there)
-
-    def peak(self) -> int:
-        """The most records that were written within a second."""
-        times = sorted(line.when for line in self.lines)
-        return max((bisect_left(times, when + 10**9) - nth for nth, when in enumerate(times)), default=0)
 
 
 def faults_of(sinks: Sinks, sent: Mapping[tuple[int, int], int], unplaced: Collection[int]) -> list[str]:
