@@ -9,9 +9,9 @@ from time import monotonic
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.kafka.fixtures import kafka_address, own_kafka
+from tests.kafka.fixtures import g, kafka, kafka_address, own_kafka, t
 
-__all__ = ["kafka_address", "own_kafka"]
+__all__ = ["g", "kafka", "kafka_address", "own_kafka", "t"]
 
 GRACE = 2.0
 """Seconds that a thread which was told to end may still take."""

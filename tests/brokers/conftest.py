@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl import LocalBroker
-from flowdsl import LocalBroker as Kafka
+from flowdsl import Kafka, LocalBroker
 from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.local.waiter import NoWait
 from flowdsl.brokers.protocols import Client, Consumer
@@ -18,7 +17,6 @@ from flowdsl.flow.face import Broker
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import Partition
 from tests.kafka.protocols import COOPERATIVE, EAGER, KIP_848, PROTOCOLS
-from tests.kafka.server import unique
 
 
 class Reader:
@@ -92,18 +90,6 @@ def broker(kind: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[Br
     made = LocalBroker(partitions=2) if kind[0] == "local" else Kafka(request.getfixturevalue("kafka_address"))
     with made:
         yield made
-
-
-@pytest.fixture
-def t() -> str:
-    """A topic of this test alone."""
-    return unique("t")
-
-
-@pytest.fixture
-def g() -> str:
-    """A group of this test alone."""
-    return unique("g")
 
 
 @pytest.fixture

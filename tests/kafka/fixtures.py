@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from flowdsl import Kafka
 from tests.kafka.jars import what_lacks
-from tests.kafka.server import KafkaServer
+from tests.kafka.server import KafkaServer, unique
 
 VARIABLE = "FLOWDSL_TEST_KAFKA"
 
@@ -60,3 +61,22 @@ def _needs_kafka() -> None:
     lacks = what_lacks()
     if lacks is not None:
         pytest.skip(lacks)
+
+
+@pytest.fixture
+def kafka(kafka_address: str) -> Iterator[Kafka]:
+    """The Kafka of this run, as users hold it."""
+    with Kafka(kafka_address) as broker:
+        yield broker
+
+
+@pytest.fixture
+def t() -> str:
+    """The name of a topic that no other test has."""
+    return unique("t")
+
+
+@pytest.fixture
+def g() -> str:
+    """The name of a group that no other test has."""
+    return unique("g")

@@ -1,0 +1,59 @@
+"""What tests on a real Kafka share: topics with numbers, waiting with a deadline, and programs in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flowdsl import Kafka
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 90.0
+"""Seconds that something may take which takes two on a machine that does nothing else."""
+
+
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Return when it holds; fails when that takes too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this takes too long"
+        time.sleep(0.05)
+
+
+def fill(kafka: Kafka, topic: str, records: int, *, partitions: int = 1) -> None:
+    """A topic with the numbers from 0, round the partitions."""
+    kafka.create_topic(topic, partitions=partitions)
+    add(kafka, topic, range(records), partitions=partitions)
+
+
+def add(kafka: Kafka, topic: str, numbers: range, *, partitions: int = 1) -> None:
+    kafka.write(topic, map(str, numbers), partition=lambda value: int(value) % partitions)
+
+
+@contextlib.contextmanager
+def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A program in a process of its own, with pipes; killed at the end if it is still there."""
+    command = [sys.executable, "-u", "-c", source, *arguments]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def lines_until(process: subprocess.Popen[str], last: str) -> list[str]:
+    """What the program prints, up to that line. Fails with what it complained of when it ends before."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.strip())
+        if lines[-1] == last:
+            return lines
+    assert process.stderr is not None
+    raise AssertionError(f"{last!r} was never printed, but {lines[-5:]}: {process.stderr.read()[-3000:]}")

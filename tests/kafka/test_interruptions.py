@@ -1,0 +1,77 @@
+"""Exceptions where nobody expects them: out of a callback, and out of Ctrl-C in a notebook, while records are being read."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+from flowdsl import Kafka, every, sink
+from tests.kafka.helpers import ROOT, add, fill, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def test_callback_that_raises_loses_nothing(kafka: Kafka, t: str, g: str) -> None:
+    fill(kafka, t, 20_000)
+    calls = itertools.count()
+
+    def statistics(_: str) -> None:
+        next(calls)
+        raise RuntimeError("a callback that fails")
+
+    settings: dict[str, Any] = {"stats_cb": statistics, "statistics.interval.ms": 10}
+    values: list[int] = []
+    flow = kafka.source(t, group_id=g, decode=int, settings=settings) | sink(values.append)
+    mended = kafka.source(t, group_id=g, decode=int) | sink(values.append)
+    with pytest.raises(RuntimeError, match="a callback that fails"):
+        flow.run(until="end", timeout=60.0, commit=every(seconds=0.05))
+    assert next(calls) > 0
+    mended.run(until="end", timeout=60.0)
+    assert sorted(set(values)) == list(range(20_000))
+    assert values == sorted(values), "nothing was passed over before it was read"
+
+
+CELL = """
+import time
+from flowdsl import Kafka, sink
+
+kafka = Kafka({address!r})
+values = []
+def work(value):
+    values.append(value)
+    time.sleep(0.0005)
+flow = kafka.source({topic!r}, group_id={group!r}, decode=int) | sink(work)
+"""
+
+
+def test_interrupted_cell_loses_nothing(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:
+    fill(kafka, t, 20_000)
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(cwd=str(ROOT))
+    client = manager.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        cell = CELL.format(address=kafka_address, topic=t, group=g)
+        client.execute_interactive(cell, timeout=60, output_hook=lambda _: None)
+        for _ in range(3):
+            client.execute("flow.run()")
+            before = sum(kafka.committed(g).values())
+            wait_for(lambda: sum(kafka.committed(g).values()) > before)  # noqa: B023  # waited for in this turn
+            manager.interrupt_kernel()
+            assert client.get_shell_msg(timeout=60)["content"]["status"] == "ok", "an unbounded run returns"
+        add(kafka, t, range(20_000, 20_001))
+        found: list[str] = []
+        client.execute_interactive(
+            "flow.run(until='end'); print(sorted(set(values)) == list(range(20_001)), values == sorted(values))",
+            timeout=60,
+            output_hook=lambda message: found.append(str(message["content"].get("text", message["content"]))),
+        )
+        assert "True True" in "".join(found)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()

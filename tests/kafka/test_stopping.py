@@ -1,0 +1,96 @@
+"""A process on a real Kafka that is told to stop: it is gone in time, with what is done committed, whatever the broker does."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from flowdsl import Kafka, Partition, Topic
+from tests.kafka.helpers import add, fill, lines_until, program, wait_for
+from tests.kafka.protocols import in_every_protocol
+from tests.kafka.server import KafkaServer
+
+pytestmark = pytest.mark.slow
+
+SLOW = """
+import json, sys, time
+from flowdsl import *
+from tests.kafka.protocols import settings_of
+
+address, topic, group, protocol, fast = sys.argv[1:]
+def work(value):
+    if int(value) >= int(fast):
+        print("begun", value.decode(), flush=True)
+        time.sleep(1.0)
+    global done
+    done = int(value) + 1
+done = 0
+(Kafka(address).source(topic, group_id=group, settings=settings_of(protocol)) | sink(work)).run()
+print("done", done, flush=True)
+"""
+
+
+@in_every_protocol
+@pytest.mark.parametrize("fast", [0, 1000])
+def test_slow_function_does_not_hold_up_a_stop(
+    kafka: Kafka, kafka_address: str, t: str, g: str, protocol: str, fast: int
+) -> None:
+    fill(kafka, t, fast + 1000)
+    with program(SLOW, kafka_address, t, g, protocol, str(fast)) as process:
+        lines_until(process, f"begun {fast + 1}")
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    *begun, last = output.split("\n")[:-1]
+    assert len(begun) <= 1, "work was begun after the signal"
+    done = int(last.removeprefix("done "))
+    assert done in {fast + 2, fast + 3}
+    assert kafka.committed(g) == {Partition(Topic(t), 0): done}
+
+
+COPY = """
+import sys
+from flowdsl import *
+from tests.kafka.protocols import settings_of
+
+address, topic, group, protocol = sys.argv[1:]
+kafka = Kafka(address)
+flow = kafka.source(topic, group_id=group, settings=settings_of(protocol)) | tap(lambda value: print(value.decode(), flush=True)) | kafka.sink(topic + "-out")
+try:
+    flow.run(stop_timeout=3.0)
+except CommitFailed as failed:
+    print(type(failed).__name__)
+except StopTimeout as failed:
+    print(type(failed).__name__)
+"""
+
+
+@in_every_protocol
+def test_process_is_gone_by_its_deadline_when_the_broker_hangs(
+    own_kafka: KafkaServer, t: str, g: str, protocol: str
+) -> None:
+    with Kafka(own_kafka.address) as kafka:
+        fill(kafka, t, 100)
+        kafka.create_topic(f"{t}-out")
+        with program(COPY, own_kafka.address, t, g, protocol) as process:
+            lines_until(process, "99")
+            wait_for(lambda: kafka.committed(g) == {Partition(Topic(t), 0): 100})
+            add(kafka, t, range(100, 200))
+            lines_until(process, "199")
+            own_kafka.pause()
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate(timeout=60)
+            took = time.monotonic() - began
+            own_kafka.resume()
+        assert took < 3.0 + 5.0 + 5.0 + 15.0, "stop_timeout, the last commit, leaving, and a machine that is busy"
+        assert process.returncode == 0, errors
+        lag = sum(kafka.lag(g).values())
+        assert output.split() in (["CommitFailed"], ["StopTimeout"]) or lag == 0
+        with program(COPY, own_kafka.address, t, g, protocol) as process:  # what was not committed comes again
+            add(kafka, t, range(200, 201))
+            lines_until(process, "200")
+        copied = {int(record.value or b"-1") for record in kafka.read(f"{t}-out")}
+        assert copied >= set(range(200))

@@ -1,0 +1,175 @@
+"""Topics as they are in the field: transactions that were given up, gaps, two hundred partitions, large records."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from flowdsl import BrokerError, Kafka, OffsetOutOfRange, Partition, Topic, every, sink, to_list
+from tests.kafka.helpers import add, fill, lines_until, program, wait_for
+from tests.kafka.protocols import in_every_protocol, settings_of
+from tests.kafka.server import unique
+
+pytestmark = pytest.mark.slow
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def transactions(address: str, topic: str, *ends: tuple[range, bool]) -> None:
+    """Numbers in transactions, each of which is committed or given up."""
+    producer = Producer({"bootstrap.servers": address, "transactional.id": unique("x")})
+    producer.init_transactions(30)
+    for numbers, is_committed in ends:
+        producer.begin_transaction()
+        for number in numbers:
+            producer.produce(topic, str(number).encode(), partition=0)
+        producer.flush(30)
+        (producer.commit_transaction if is_committed else producer.abort_transaction)(30)
+
+
+@in_every_protocol
+def test_lag_reaches_nothing_behind_a_transaction_that_was_given_up(
+    kafka: Kafka, kafka_address: str, t: str, g: str, protocol: str
+) -> None:
+    kafka.create_topic(t)
+    transactions(
+        kafka_address, t, (range(5), True), (range(5, 12), False), (range(12, 15), True), (range(15, 20), False)
+    )
+    values: list[int] = []
+    flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | sink(values.append)
+    with flow.start(commit=every(seconds=0.2)) as handle:
+        wait_for(lambda: len(values) == 8 and kafka.lag(g) == {Partition(Topic(t), 0): 0})
+        handle.stop()
+    assert values == [*range(5), *range(12, 15)]
+    assert kafka.committed(g) == {Partition(Topic(t), 0): 24}, "20 records and 4 ends of transactions"
+
+
+@in_every_protocol
+def test_bounded_run_ends_where_the_last_transaction_was_given_up(
+    kafka: Kafka, kafka_address: str, t: str, g: str, protocol: str
+) -> None:
+    kafka.create_topic(t)
+    transactions(kafka_address, t, (range(5), True), (range(5, 12), False))
+    flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | to_list()
+    assert flow.run(until="end", timeout=60.0) == list(range(5))
+    assert [record.offset for record in kafka.read(t)] == list(range(5))
+
+
+def test_commit_in_a_gap_loses_nothing(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:
+    kafka.create_topic(t)
+    transactions(kafka_address, t, (range(5), True), (range(5, 12), False), (range(12, 15), True))
+    flow = kafka.source(t, group_id=g, decode=int) | to_list()
+    assert flow.run(count=5, timeout=60.0) == list(range(5))
+    assert flow.run(until="end", timeout=60.0) == list(range(12, 15))
+    assert flow.run(until="end", timeout=60.0) == []
+
+
+@in_every_protocol
+def test_bounded_run_over_an_empty_topic_ends_at_once(kafka: Kafka, t: str, g: str, protocol: str) -> None:
+    kafka.create_topic(t, partitions=2)
+    flow = kafka.source(t, group_id=g, settings=settings_of(protocol)) | to_list()
+    assert flow.run(until="end", timeout=60.0) == []
+
+
+def test_bounded_run_ends_at_a_time(kafka: Kafka, t: str, g: str) -> None:
+    kafka.create_topic(t)
+    kafka.write(t, map(str, range(10)), timestamp=lambda value: NOON + timedelta(minutes=int(value)))
+    flow = kafka.source(t, group_id=g, decode=int) | to_list()
+    assert flow.run(until=NOON + timedelta(minutes=4), timeout=60.0) == [0, 1, 2, 3]
+    assert flow.run(until="end", timeout=60.0) == [4, 5, 6, 7, 8, 9]
+
+
+def delete_records(address: str, topic: str, below: int) -> None:
+    admin = AdminClient({"bootstrap.servers": address})
+    for answer in admin.delete_records([TopicPartition(topic, 0, below)]).values():
+        answer.result(30)
+
+
+def test_records_that_are_gone_unread_are_an_error_or_passed_over(
+    kafka: Kafka, kafka_address: str, t: str, g: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(kafka, t, 10)
+    assert (kafka.source(t, group_id=g, decode=int) | to_list()).run(count=3, timeout=60.0) == [0, 1, 2]
+    delete_records(kafka_address, t, 6)
+    with pytest.raises(OffsetOutOfRange, match=t):
+        (kafka.source(t, group_id=g, decode=int) | to_list()).run(until="end", timeout=60.0)
+    assert kafka.committed(g) == {Partition(Topic(t), 0): 3}
+    flow = kafka.source(t, group_id=g, decode=int, on_gap="earliest") | to_list()
+    assert flow.run(until="end", timeout=60.0) == [6, 7, 8, 9]
+    assert re.search(r"\b3\b.*gone|gone.*\b3\b", caplog.text)
+
+
+def test_topic_that_is_made_anew_under_a_reader_stops_it_with_an_error(kafka: Kafka, t: str, g: str) -> None:
+    fill(kafka, t, 100)
+    values: list[int] = []
+    settings = {"topic.metadata.refresh.interval.ms": 500}
+    handle = (kafka.source(t, group_id=g, decode=int, settings=settings) | sink(values.append)).start()
+    wait_for(lambda: len(values) == 100)
+    kafka.delete_topic(t)
+    wait_for(lambda: t not in kafka.topics())
+    fill(kafka, t, 50)
+    with pytest.raises(BrokerError, match=t):
+        handle.result(timeout=60.0)
+
+
+@in_every_protocol
+def test_two_hundred_partitions_are_shared_and_read_to_the_end(kafka: Kafka, t: str, g: str, protocol: str) -> None:
+    fill(kafka, t, 2000, partitions=200)
+    values: list[int] = []
+    flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | sink(values.append)
+    with flow.start(commit=every(seconds=0.5)) as first, flow.start(commit=every(seconds=0.5)) as second:
+        wait_for(lambda: set(values) == set(range(2000)))
+        wait_for(lambda: len(kafka.committed(g)) == 200 and sum(kafka.lag(g).values()) == 0)
+        for handle in (first, second):
+            handle.stop(timeout=60)
+
+
+LARGE = """
+import resource, sys, time
+from flowdsl import *
+
+def megabytes():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+address, topic, group = sys.argv[1:]
+sizes, most = [], [0.0]
+def slow(value):
+    sizes.append(len(value))
+    most[0] = max(most[0], megabytes())
+    time.sleep(0.01)
+before = megabytes()
+(Kafka(address).source(topic, group_id=group) | sink(slow)).run(until="end", timeout=90.0)
+print(len(sizes), sum(sizes), most[0] - before)
+print("end")
+"""
+
+
+def test_memory_is_bounded_when_each_record_has_a_megabyte(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:
+    kafka.create_topic(t, settings={"max.message.bytes": "2000000"})
+    records, size = 400, 1_000_000
+    with Kafka(kafka_address, {"message.max.bytes": 2_000_000}) as wide:
+        for first in range(0, records, 50):
+            wide.write(t, [bytes(size - first)[: size - first] for _ in range(50)])
+    with program(LARGE, kafka_address, t, g) as process:
+        told = lines_until(process, "end")[0].split()
+    assert int(told[0]) == records
+    assert float(told[2]) < 200.0, "megabytes on top, of the 400 that the topic holds"
+
+
+def test_pattern_follows_topics_that_are_made_later(kafka: Kafka, t: str, g: str) -> None:
+    fill(kafka, f"{t}-a", 5)
+    values: list[int] = []
+    settings: dict[str, Any] = {"topic.metadata.refresh.interval.ms": 500}
+    flow = kafka.source(re.compile(f"{t}-.*"), group_id=g, decode=int, settings=settings) | sink(values.append)
+    with flow.start() as handle:
+        wait_for(lambda: len(values) == 5)
+        kafka.create_topic(f"{t}-b")
+        add(kafka, f"{t}-b", range(5, 10))
+        wait_for(lambda: len(values) == 10)
+        handle.stop()
+    assert sorted(values) == list(range(10))
