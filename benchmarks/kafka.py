@@ -1,0 +1,193 @@
+"""On a real Kafka, beside the loop that one would write by hand, and beside sentry-arroyo.
+
+``python3 tasks.py bench benchmarks/kafka.py``, or with options: ``--pairs 15 --records 1000000 --only sink``. Each run is a
+process of its own; two contenders take turns, and what is told is the median of the ratios of their pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "contenders")]
+
+from confluent_kafka import Producer  # noqa: E402
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # noqa: E402  # their documented place
+from jobs import events  # type: ignore[import-not-found]  # noqa: E402  # found by the path above
+
+from tests.kafka.server import KafkaServer, unique  # noqa: E402
+
+PARTITIONS = 4
+Told = dict[str, Any]
+
+
+class Bench:
+    """A broker with topics, and contenders that are run on it."""
+
+    def __init__(self, server: KafkaServer, pairs: int, records: int) -> None:
+        self.address, self.pairs, self.records = server.address, pairs, records
+        self._admin = AdminClient({"bootstrap.servers": server.address})
+        self.topic = self.make("events")
+        self.make(f"{self.topic}-out", exactly=True)
+        self.fill(self.topic, records)
+
+    def make(self, name: str, *, exactly: bool = False) -> str:
+        topic = name if exactly else unique(name)
+        self._admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+        return topic
+
+    def fill(self, topic: str, records: int) -> None:
+        """With keys and headers, for those who inherit them."""
+        producer = Producer(
+            {"bootstrap.servers": self.address, "linger.ms": 20, "queue.buffering.max.messages": 500_000}
+        )
+        made = events(min(records, 100_000))
+        for number in range(records):
+            while True:
+                try:
+                    producer.produce(
+                        topic,
+                        made[number % len(made)],
+                        key=str(number % 5000),
+                        partition=number % PARTITIONS,
+                        headers=[("trace", b"1")],
+                    )
+                except BufferError:
+                    producer.poll(0.05)
+                else:
+                    break
+        producer.flush()
+
+    def run(self, who: str, job: str, records: int, topic: str | None = None, group: str | None = None) -> Told:
+        """Let one contender do one job; what its watch said."""
+        begun = self.begin(who, job, records, topic, group)
+        output, errors = begun.communicate(timeout=600)
+        if begun.returncode:
+            sys.exit(f"{who} failed at {job}: {errors[-3000:]}")
+        told: Told = json.loads(output.strip().splitlines()[-1])
+        return told
+
+    def begin(
+        self, who: str, job: str, records: int, topic: str | None = None, group: str | None = None
+    ) -> subprocess.Popen[str]:
+        program = ROOT / "benchmarks" / "contenders" / f"by_{who}.py"
+        arguments = [job, self.address, topic or self.topic, group or unique("g"), str(records)]
+        return subprocess.Popen(
+            [sys.executable, str(program), *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def compare(self, job: str, one: str, other: str, *, pairs: int | None = None, share: int = 1) -> None:
+        """Print what ``one`` reaches of ``other``; ``share``: the other gets that part of the records."""
+        first, second = [], []
+        for turn in range(pairs or self.pairs):
+            order = [(first, one, 1), (second, other, share)]
+            for found, who, part in order if turn % 2 else reversed(order):
+                found.append(self.run(who, job, self.records // part))
+        speed = [rate(a) / rate(b) for a, b in zip(first, second, strict=True)]
+        effort = [cpu(a) / cpu(b) for a, b in zip(first, second, strict=True)]
+        print(
+            f"{job:16} {one} / {other}: speed {median(speed):6.2f} ({min(speed):.2f} to {max(speed):.2f}), "
+            f"CPU per record {median(effort):5.2f} ({min(effort):.2f} to {max(effort):.2f}); "
+            f"{one} {median(map(rate, first)) / 1000:.0f} k/s with {median(map(cpu, first)):.2f} us, "
+            f"{other} {median(map(rate, second)) / 1000:.0f} k/s with {median(map(cpu, second)):.2f} us",
+            flush=True,
+        )
+
+    def paced(self, job: str, one: str, other: str, per_second: int, *, pairs: int, seconds: float = 5.0) -> None:
+        """Records at an even pace; print how late they arrive, and what they cost."""
+        found: dict[str, list[Told]] = {one: [], other: []}
+        for turn in range(pairs):
+            for who in (one, other) if turn % 2 else (other, one):
+                topic = self.make("paced")
+                with pace(self.address, topic, per_second):
+                    found[who].append(self.run(who, job, int(per_second * seconds), topic))
+        late = [a["median_ms"] - b["median_ms"] for a, b in zip(found[one], found[other], strict=True)]
+        effort = [cpu(a) / cpu(b) for a, b in zip(found[one], found[other], strict=True)]
+        shown = ", ".join(
+            f"{who} {median(told['median_ms'] for told in found[who]):.1f} ms (99 %: {median(told['p99_ms'] for told in found[who]):.1f})"
+            for who in (one, other)
+        )
+        print(
+            f"{job:16} {per_second}/s: {one} is {median(late):+.1f} ms later than {other} ({shown}), CPU per record "
+            f"{median(effort):.2f} ({median(map(cpu, found[one])):.1f} and {median(map(cpu, found[other])):.1f} us)",
+            flush=True,
+        )
+
+    def members(self) -> None:
+        """One, two and four processes in one group; print what they reach together."""
+        for count in (1, 2, 4):
+            group = unique("members")
+            begun = [self.begin("flow", "in_company", self.records, group=group) for _ in range(count)]
+            ended = [json.loads(process.communicate(timeout=600)[0].strip().splitlines()[-1]) for process in begun]
+            ended = [told for told in ended if told["records"]]
+            seconds = max(told["last"] for told in ended) - min(told["first"] for told in ended)
+            read = sum(told["records"] for told in ended)
+            print(f"{count} members: {read} of {self.records} records, {read / seconds / 1000:.0f} k/s", flush=True)
+            assert read >= self.records
+
+
+def rate(told: Told) -> float:
+    return float(told["records"] / told["seconds"])
+
+
+def cpu(told: Told) -> float:
+    """Microseconds of all threads for one record."""
+    return float(told["cpu"] / told["records"] * 1e6)
+
+
+@contextmanager
+def pace(address: str, topic: str, per_second: int) -> Iterator[None]:
+    """Somebody sends the time of day, evenly, in another process."""
+    program = ROOT / "benchmarks" / "contenders" / "pace.py"
+    process = subprocess.Popen([sys.executable, str(program), address, topic, str(per_second)], stdin=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        process.communicate(timeout=30)  # it ends with its input
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=["sink", "topic", "inherit", "latency", "cpu", "members"], action="append")
+    given = parser.parse_args()
+    server = KafkaServer(fast_start=False)
+    try:
+        bench = Bench(server.start(), given.pairs, given.records)
+        parts: dict[str, Callable[[], None]] = {
+            "sink": lambda: bench.compare("into_a_sink", "flow", "hand"),
+            "sink-arroyo": lambda: bench.compare("into_a_sink", "flow", "arroyo", pairs=given.pairs // 3 or 1, share=8),
+            "topic": lambda: bench.compare("into_a_topic", "flow", "hand"),
+            "topic-arroyo": lambda: bench.compare(
+                "into_a_topic", "flow", "arroyo", pairs=given.pairs // 3 or 1, share=8
+            ),
+            "inherit": lambda: bench.compare("with_everything", "flow", "hand"),
+            "latency": lambda: (
+                [bench.paced("one_by_one", "flow", "hand", n, pairs=given.pairs // 3 or 1) for n in (100, 1000)]
+                and None
+            ),
+            "cpu": lambda: bench.paced("as_they_come", "flow", "hand", 20_000, pairs=given.pairs // 3 or 1),
+            "members": bench.members,
+        }
+        for name, part in parts.items():
+            if not given.only or name.partition("-")[0] in given.only:
+                part()
+    finally:
+        server.remove()
+
+
+if __name__ == "__main__":
+    main()
