@@ -1,0 +1,58 @@
+"""The pages of docs/ are true: their code runs, their tables agree with the library, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flowdsl.brokers.kafka import defaults
+from flowdsl.brokers.settings import REFUSED
+from tests.test_readme import blocks_of
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_of_a_page_runs_as_it_stands(page: Path) -> None:
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for line, code in blocks_of(page.read_text(encoding="utf-8")):
+        exec(compile("\n" * line + code, str(page), "exec"), namespace)  # noqa: S102  # our own page
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_links_lead_to_files(page: Path) -> None:
+    missing = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def settings_page() -> str:
+    return (ROOT / "docs" / "kafka-settings.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "default", [*defaults.EVERYWHERE, *defaults.READING, *defaults.WRITING], ids=lambda default: default.name
+)
+def test_page_on_settings_tells_each_default_and_why(default: defaults.Default) -> None:
+    value = str(default.value).lower() if isinstance(default.value, bool) else default.value
+    row = rf"\| `{re.escape(default.name)}` \| `{value}` \| \w+ \| {re.escape(default.why)} \|"
+    assert re.search(row, settings_page())
+
+
+@pytest.mark.parametrize("fixed", [*defaults.READING_FIXED, *defaults.WRITING_FIXED], ids=lambda fixed: fixed.name)
+def test_page_on_settings_tells_what_is_fixed(fixed: defaults.Default) -> None:
+    value = str(fixed.value).lower() if isinstance(fixed.value, bool) else fixed.value
+    assert f"| `{fixed.name}` | `{value}` |" in settings_page()
+
+
+@pytest.mark.parametrize("name", [*REFUSED, "acks"])
+def test_page_on_settings_tells_what_is_refused(name: str) -> None:
+    assert f"`{name}`" in settings_page().partition("is refused with")[2]
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES if f"(docs/{page.name})" not in readme] == []
