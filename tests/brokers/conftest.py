@@ -28,6 +28,8 @@ class Reader:
         self.told: list[tuple[str, tuple[Partition, ...]]] = []
         self.seen: list[tuple[Partition, int]] = []
         self.values: list[Any] = []
+        self.strays: list[Partition] = []
+        """Partitions of records that were handed out when they were somebody else's already."""
         self.done: dict[Partition, int] = {}
         self.answers: list[BrokerError | None] = []
         self.commits_on_revoke = commits
@@ -58,6 +60,9 @@ class Reader:
         self.done.update(records.positions)
         self.seen += [records.place(index) for index in range(len(records))]
         self.values += records.payload
+        self.strays += [
+            partition for partition, _ in self.seen[len(self.seen) - len(records) :] if partition not in self.owned
+        ]
         return list(records.payload)
 
     def commit(self) -> None:

@@ -331,6 +331,23 @@ def test_leaving_member_hands_its_partitions_on_with_their_offsets(broker: Broke
     assert stays.values[before:] == [b"last"]
 
 
+@pytest.mark.groups
+def test_nothing_is_read_of_partitions_that_changed_hands(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=6)
+    stays = join(t, commits=True)
+    until([stays], lambda: len(stays.owned) == 6)
+    for turn in range(4):
+        comes = join(t, commits=True)
+        broker.write(t, map(str, range(300)), partition=lambda value: int(value) % 6)
+        until([stays, comes], lambda: len(stays.owned) == 3 == len(comes.owned))  # noqa: B023  # waited for in this turn
+        broker.write(t, map(str, range(300)), partition=lambda value: int(value) % 6)
+        comes.read(timeout=0.05)
+        comes.consumer.close(10.0)
+        until([stays], lambda: len(stays.owned) == 6 and len({*stays.seen, *comes.seen}) >= 600 * (turn + 1) - 300)  # noqa: B023  # as above
+        assert comes.strays == []
+    assert stays.strays == []
+
+
 def test_pattern_matches_whole_names_and_picks_up_new_topics(broker: Broker, join: Join, t: str) -> None:
     for name in (f"{t}-a", f"my-{t}-a"):
         broker.create_topic(name)

@@ -81,7 +81,8 @@ kafka = Kafka(sys.argv[1])
 def wanted(value):
     print("seen", value.decode(), flush=True)
     return value == b"0"
-(kafka.source(sys.argv[2], group_id=sys.argv[3]) | filter_(wanted) | batch(2) | sink(print)).run(commit=immediately)
+settings = {"session.timeout.ms": 6000}
+(kafka.source(sys.argv[2], group_id=sys.argv[3], settings=settings) | filter_(wanted) | batch(2) | sink(print)).run(commit=immediately)
 """
 
 

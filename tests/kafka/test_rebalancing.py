@@ -56,7 +56,8 @@ class Member:
 
     def __init__(self, kafka: Kafka, topic: str, group: str, protocol: str, values: list[int]) -> None:
         self.gate = threading.Event()
-        source: Flow[bytes] = kafka.source(topic, group_id=group, settings=settings_of(protocol))
+        settings = {**settings_of(protocol), "max.poll.interval.ms": 6000}  # a rebalance waits for a third of it
+        source: Flow[bytes] = kafka.source(topic, group_id=group, settings=settings)
         flow: Any = source | through(Holding(self.gate)) | map_(int) | sink(values.append)
         self.handle = flow.start(commit=OFTEN)
 
@@ -81,7 +82,7 @@ def member(kafka: Kafka, t: str, g: str) -> Iterator[Callable[..., Member]]:
 
 @in_every_protocol
 def test_what_is_held_back_while_members_come_and_go_is_delivered(
-    kafka: Kafka, t: str, g: str, protocol: str, member: Callable[..., Member]
+    kafka: Kafka, t: str, g: str, protocol: str, member: Callable[..., Member], caplog: pytest.LogCaptureFixture
 ) -> None:
     fill(kafka, t, 40, partitions=4)
     values: list[int] = []
@@ -101,6 +102,7 @@ def test_what_is_held_back_while_members_come_and_go_is_delivered(
     wait_for(lambda: set(values) == set(range(120)))
     wait_for(lambda: sum(kafka.lag(g).values()) == 0)
     assert len(kafka.committed(g)) == 4
+    assert "lost" not in caplog.text, "a rebalance waited longer for what is held than the group has patience"
 
 
 class Slow:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from flowdsl import BrokerError, Kafka, OffsetOutOfRange, Partition, Topic, every, sink, to_list
@@ -81,6 +81,15 @@ def test_bounded_run_ends_at_a_time(kafka: Kafka, t: str, g: str) -> None:
     flow = kafka.source(t, group_id=g, decode=int) | to_list()
     assert flow.run(until=NOON + timedelta(minutes=4), timeout=60.0) == [0, 1, 2, 3]
     assert flow.run(until="end", timeout=60.0) == [4, 5, 6, 7, 8, 9]
+
+
+def test_commits_hold_the_epoch_of_the_leader(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:
+    fill(kafka, t, 10)
+    (kafka.source(t, group_id=g) | sink(lambda _: None)).run(until="end", timeout=60.0)
+    asker = Consumer({"bootstrap.servers": kafka_address, "group.id": g})
+    (answer,) = asker.committed([TopicPartition(t, 0)], timeout=30)
+    asker.close()
+    assert (answer.offset, answer.leader_epoch) == (10, 0)
 
 
 def delete_records(address: str, topic: str, below: int) -> None:
