@@ -133,12 +133,15 @@ class KafkaConsumer:
         return [message for message in messages if message.error() is None]
 
     def _settled(self, messages: list[Message], touched: Collection[Partition]) -> list[Message]:
-        """Something changed hands during the read: what was read of it is dropped, and read again if it is ours."""
+        """Something changed hands during the read: what was read of it is dropped, and read again if it is ours.
+
+        Errors stay: librdkafka tells them once only, and those about partitions that are not ours are passed over.
+        """
         dropped = self._supply.drop(touched)
         stays: list[Message] = []
         for message in messages:
             partition = self._supply.partition_of(message)
-            (dropped if partition in touched else stays).append(message)
+            (dropped if partition in touched and message.error() is None else stays).append(message)
         positions = self._assignment.positions
         self._assignment.moved.clear()
         again = {self._supply.partition_of(message) for message in dropped}
