@@ -76,7 +76,7 @@ class Counting:
             self.first = len(rows)
             self.watch.start()
         self.count += len(rows)
-        if self.count == self.total:
+        if self.count >= self.total > self.count - len(rows):
             self.watch.stop((self.count - self.first) * 2)
 
 
