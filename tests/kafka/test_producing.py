@@ -37,7 +37,7 @@ def test_each_record_goes_where_it_says(kafka: Kafka, t: str, g: str) -> None:
     for parity in (0, 1):
         kafka.create_topic(f"{t}-{parity}")
     numbers = kafka.source(t, group_id=g) | map_(int)
-    flow = numbers | kafka.sink(lambda n: f"{t}-{n % 2}", key=str, headers=lambda n: [("n", str(n))], encode=JSON)
+    flow = numbers | kafka.sink(lambda n: f"{t}-{n % 2}", key=str, headers=lambda n: [("n", b"%d" % n)], encode=JSON)
     flow.run(until="end", timeout=60.0)
     assert [record.value for record in kafka.read(f"{t}-1")] == [b"1", b"3", b"5", b"7", b"9"]
     assert [record.key for record in kafka.read(f"{t}-0")] == [b"0", b"2", b"4", b"6", b"8"]

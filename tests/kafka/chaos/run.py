@@ -68,7 +68,7 @@ class Run:
         """Let one fault happen; the broker is up again when this returns."""
         self.rest(fault.after)
         self.say(f"{fault.kind} ({fault.length:.1f} s)" if fault.length else fault.kind)
-        {
+        happens: dict[Kind, Callable[[], object]] = {
             Kind.JOIN: self._join,
             Kind.LEAVE: lambda: self._member(fault, lambda member: member.stop()),
             Kind.KILL: lambda: self._member(fault, lambda member: member.kill()),
@@ -76,7 +76,8 @@ class Run:
             Kind.BROKER_PAUSE: lambda: self._broker(self.server.pause, fault.length, self.server.resume),
             Kind.BROKER_KILL: lambda: self._broker(self.server.kill, fault.length, self.server.start),
             Kind.BROKER_STOP: lambda: self._broker(self.server.stop, fault.length, self.server.start),
-        }[fault.kind]()
+        }
+        happens[fault.kind]()
 
     def _join(self) -> None:
         if len(self.members.at_work()) < MOST_MEMBERS:
