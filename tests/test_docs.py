@@ -1,4 +1,4 @@
-"""The pages of docs/ are true: their code runs, their tables agree with the library, and their links lead somewhere."""
+"""The tables of docs/ agree with the library, and every page is found from the README."""
 
 from __future__ import annotations
 
@@ -9,24 +9,9 @@ import pytest
 
 from flowdsl.brokers.kafka import defaults
 from flowdsl.brokers.settings import REFUSED
-from tests.test_readme import blocks_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_code_of_a_page_runs_as_it_stands(page: Path) -> None:
-    namespace: dict[str, object] = {"__name__": page.stem}
-    for line, code in blocks_of(page.read_text(encoding="utf-8")):
-        exec(compile("\n" * line + code, str(page), "exec"), namespace)  # noqa: S102  # our own page
-
-
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
-def test_links_lead_to_files(page: Path) -> None:
-    missing = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
-    assert missing == []
 
 
 def settings_page() -> str:

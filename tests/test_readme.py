@@ -27,7 +27,7 @@ def test_blocks_are_found_with_their_lines() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_of_a_page_runs_as_it_stands(page: Path) -> None:
     blocks = blocks_of(page.read_text(encoding="utf-8"))
-    assert blocks, f"{page.name} shows no code"
+    assert blocks or page != README, "the README shows no code"
     namespace: dict[str, object] = {"__name__": page.stem}
     for line, code in blocks:
         padded = "\n" * line + code  # an error names the line of the page
