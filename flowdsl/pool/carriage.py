@@ -11,6 +11,7 @@ from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
+import attrs
 import cloudpickle  # type: ignore[import-untyped]  # comes without types
 
 from flowdsl.errors import FlowError, shown, told
@@ -35,6 +36,14 @@ class RemoteError(FlowError):
     """Stands for an exception that was raised in a worker and cannot be pickled; tells its type and what it said."""
 
 
+class CannotTravel(TypeError):  # noqa: N818  # named for what is wrong
+    """A function that cannot be sent to worker processes; tells which, what of it is to blame, and where it is defined."""
+
+
+class NotLoaded(Exception):  # noqa: N818  # named for what happened
+    """A worker could not load a function that was sent; the argument is what it raised."""
+
+
 def raised(sent: Raised) -> BaseException:
     """The exception that a worker sent, with its traceback as the cause."""
     error: BaseException | None = None
@@ -57,7 +66,7 @@ def _with_file(text: str) -> str:
 
 
 def packed(function: Callable[..., Any], *, about: object = None, with_module: bool = False) -> bytes:
-    """A function as it travels. Raises TypeError telling what of it cannot be pickled, and where it is defined.
+    """A function as it travels. Raises CannotTravel.
 
     ``about``: the function as the user knows it, where something is wrapped around it. ``with_module``: as if it were defined in the main module, where its own cannot be imported by workers.
     """
@@ -66,12 +75,19 @@ def packed(function: Callable[..., Any], *, about: object = None, with_module: b
         with _by_value(_module_of(known) if with_module else None):
             return dumps(function)
     except Exception as error:
-        place = "".join(f"{name}, " for name in _path_to_fault(known))
+        place = "".join(f"{name}, " for name in _path_to_fault(function if _travels(known) else known))
         text = (
             f"{_described(known)} cannot be sent to worker processes: {place}{type(error).__name__}: {told(error)}. "
             "Open what cannot travel where it is used: using(resource, f), an initializer, or inside the function"
         )
-        raise TypeError(text) from error
+        raise CannotTravel(text) from error
+
+
+def unloadable(function: object, not_loaded: NotLoaded) -> CannotTravel:
+    """What becomes of a function that was pickled and cannot be loaded by a worker."""
+    (error,) = not_loaded.args
+    text = f"{_described(function)} cannot be loaded by worker processes: {type(error).__name__}: {told(error)}"
+    return CannotTravel(text)
 
 
 def unfit(value: object, error: BaseException) -> TypeError:
@@ -154,6 +170,9 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
         yield from ((f"the item {shown(key)}", part) for key, part in mapping.items())
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"the item {index}", part) for index, part in enumerate(cast("list[object]", value)))
+    elif attrs.has(type(value)):
+        names = [attribute.name for attribute in attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))]
+        yield from ((f"its {name}", getattr(value, name, None)) for name in names)
     elif isinstance(getattr(value, "__dict__", None), dict):
         yield from ((f"the attribute {name!r}", part) for name, part in vars(value).items())
 

@@ -15,8 +15,8 @@ from itertools import count
 
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import WorkerDied
-from flowdsl.pool.carriage import raised
-from flowdsl.pool.line import Errand, Line
+from flowdsl.pool.carriage import NotLoaded, raised
+from flowdsl.pool.line import Line
 from flowdsl.pool.process import Frame, Process
 from flowdsl.pool.seat import DEPTH, Seat
 from flowdsl.pool.wake import Wake
@@ -125,7 +125,7 @@ class Hub(threading.Thread):
                 seat.is_ready = True
                 self.error = self.error or error
             elif frame.kind == LOADED:
-                self._loaded(frame.line, error)
+                self._loaded(frame.line, error if frame.number or error is None else NotLoaded(error))
             elif frame.kind == FORGOTTEN:
                 self.fault = self.fault or error
 
@@ -178,11 +178,11 @@ class Hub(threading.Thread):
             for seat in self.seats:
                 seat.forget(line)
 
-    def replace(self, errand: Errand) -> None:
-        """Kill the worker that has this in hand, if one has."""
+    def stop_abandoned(self) -> None:
+        """Kill workers that do what nobody wants any more."""
         for seat in self.seats:
             hand = seat.in_hand()
-            if hand is not None and hand[0] is errand:
+            if hand is not None and hand[0].abandoned:
                 seat.is_dismissed = True
                 seat.process.kill()
 

@@ -103,15 +103,9 @@ class Line:
                 self._suspects.pop(id(errand), None)
 
     def fail(self, error: BaseException) -> None:
-        """Nothing that waits here is ever done. May be called by several threads: each value is failed by one."""
-        self.error = error
-        while True:
-            try:
-                errand = self.waiting.popleft()
-            except IndexError:
-                break
-            if not errand.abandoned:
-                errand.fail(error)
+        """Nothing is done here any more. That is no outcome of any value: whoever uses the pool has to look at ``error``."""
+        self.error = self.error or error
+        self.waiting.clear()
         self.tried.set()
 
 

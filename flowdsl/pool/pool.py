@@ -10,7 +10,7 @@ from typing import Any
 
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import FlowError
-from flowdsl.pool.carriage import packed
+from flowdsl.pool.carriage import CannotTravel, NotLoaded, packed, unloadable
 from flowdsl.pool.hub import Hub
 from flowdsl.pool.line import Errand, Line
 
@@ -41,17 +41,17 @@ class Pool:
         """Send a function to all workers, and wait until one of them could load it.
 
         ``is_context``: it returns a context manager, which each worker enters, and which gives the function to call.
-        ``about``: the function that a user knows, for messages. ``most``: values in a batch. Raises TypeError for what
-        cannot be pickled, and what loading it, or the initializer, raised in the worker.
+        ``about``: the function that a user knows, for messages. ``most``: values in a batch. Raises CannotTravel (a
+        TypeError), and what the initializer, or entering the context, raised in the worker.
         """
         hub = self._running()
         try:
             return Function(hub, packed(function, about=about), is_context=is_context, most=most)
-        except (ImportError, AttributeError):  # workers cannot import its module
-            with suppress(ImportError, AttributeError):
+        except NotLoaded as not_loaded:  # workers cannot import its module, for example
+            with suppress(NotLoaded, CannotTravel):
                 body = packed(function, about=about, with_module=True)
                 return Function(hub, body, is_context=is_context, most=most)
-            raise
+            raise unloadable(function if about is None else about, not_loaded) from not_loaded.args[0]
 
     @property
     def pids(self) -> list[int]:
@@ -61,7 +61,7 @@ class Pool:
     def close(self, timeout: float | None = None) -> None:
         """Let workers finish what they have, close what is open there, and end; kill those that did not in time.
 
-        Work that waits for a worker fails. Raises what closing a resource raised.
+        Work that waits for a worker is dropped. Raises what closing a resource raised.
         """
         self.is_closed = True
         hub = self._hub
@@ -101,15 +101,16 @@ class Function:
         self._try()
 
     def call(self, errands: Sequence[Errand]) -> None:
-        """Have the function called with these; their outcome is written by another thread."""
+        """Have the function called with these; their outcome is written by another thread, unless there is an ``error``."""
         self._line.waiting.extend(errands)
         self._hub.came()
-        if self._hub.is_over or self._line.error is not None:  # by now nobody may be there to take them
-            self._line.fail(self.error or FlowError("the pool of worker processes is closed"))
 
     @property
     def error(self) -> BaseException | None:
-        """Why nothing is done any more: the pool broke or was closed, or a worker could not load the function."""
+        """Why nothing is done any more: the pool broke or was closed, or a worker could not load the function.
+
+        To be looked at while outcomes are waited for.
+        """
         return self._hub.error or self._line.error
 
     def look(self) -> None:
@@ -117,9 +118,9 @@ class Function:
         for seat in list(self._hub.seats):
             seat.look()
 
-    def replace(self, errand: Errand) -> None:
-        """Kill the worker that has this abandoned value in hand, if one has; another takes its place."""
-        self._hub.command(lambda: self._hub.replace(errand))
+    def stop_abandoned(self) -> None:
+        """Kill workers that have abandoned values in hand; others take their places."""
+        self._hub.command(self._hub.stop_abandoned)
 
     def forget(self) -> None:
         """It is not needed any more: workers close what they opened for it."""

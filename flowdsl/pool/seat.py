@@ -73,7 +73,8 @@ class Seat:
         """The worker could not read a batch, or has no function for it."""
         batch = self._batches.popleft()
         sent: Raised = pickle.loads(frame.body)  # noqa: S301  # from our own worker
-        _take_apart(batch, batch.line.error or unreadable("value", raised(sent)))
+        if batch.line.error is None:
+            _take_apart(batch, unreadable("value", raised(sent)))
 
     def look(self) -> None:
         """Note when the record in hand was begun."""
@@ -116,7 +117,7 @@ def _travels(errand: Errand) -> bool:
 
 def _take_apart(batch: Batch, error: BaseException) -> None:
     """One of them is to blame. Where there are several, each is tried by itself."""
-    if len(batch.errands) > 1 and batch.line.error is None:
+    if len(batch.errands) > 1:
         batch.line.give_back(batch.errands, suspects=batch.errands)
         return
     batch.line.cleared(batch.errands)

@@ -27,7 +27,9 @@ from typing import Any, Final, NamedTuple
 SETUP, FUNCTION, FORGET, BATCH = range(1, 5)
 """To a worker: the path of modules and the initializer; a function under a number; it is not needed any more; values."""
 READY, LOADED, FORGOTTEN, DONE, SPOILT = range(11, 16)
-"""From a worker: it is set up; the function is there; it is gone; what came of a batch; a batch that it cannot read."""
+"""From a worker: it is set up; the function is there (its number is 0 if it is not); it is gone; what came of a batch; a
+batch that it cannot read.
+"""
 
 HEADER: Final = struct.Struct("<BQQQ")
 """Of a frame: its kind, the number of the function, the number of the batch, and the length of what follows."""
@@ -125,9 +127,10 @@ class Worker:
         self._send(READY, line, number, dumps(raised))
 
     def _load(self, line: int, is_context: int, body: bytes) -> None:
-        raised = None
+        raised, is_there = None, 0
         try:
             loaded: Any = pickle.loads(body)  # noqa: S301  # from the owner
+            is_there = 1
             if is_context:
                 context: AbstractContextManager[Call] = loaded()
                 self._calls[line] = context.__enter__()
@@ -136,7 +139,7 @@ class Worker:
                 self._calls[line] = loaded
         except BaseException as error:  # noqa: BLE001  # the owner raises it
             raised = self._calls[line] = described(error)
-        self._send(LOADED, line, 0, dumps(raised))
+        self._send(LOADED, line, is_there, dumps(raised))
 
     def _forget(self, line: int, number: int, _body: bytes) -> None:
         self._calls.pop(line, None)

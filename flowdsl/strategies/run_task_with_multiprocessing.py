@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.errors import WorkerDied
 from flowdsl.pool.pool import Function, Pool
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.slots import Slot, SlotStep, Work
@@ -48,7 +49,7 @@ class MultiprocessingPool:
         return self._pool.pids
 
     def close(self, timeout: float | None = CLOSE_SECONDS) -> None:
-        """End the workers; those that do not end within ``timeout`` seconds are killed. What waits for them fails."""
+        """End the workers; those that do not end within ``timeout`` seconds are killed. Who waits for them gets an error."""
         self._pool.close(timeout)
 
     def terminate(self) -> None:
@@ -98,14 +99,19 @@ class RunTaskWithMultiprocessing(SlotStep[In, Out, Out]):
         self._function: Function = pool.pool.function(OnMessage(function), about=function, most=max_batch_size)
 
     def start(self, slot: Slot[In, Out], work: Work[Out]) -> None:
-        errand = slot.handle = _Errand(_light(cast("Message[In]", slot.message)), work)
-        self._function.call((errand,))
+        self._function.call((_Errand(_light(cast("Message[In]", slot.message)), work),))
 
-    def cancel(self, slot: Slot[In, Out]) -> None:
-        self._function.replace(slot.handle)
+    def advance(self) -> None:
+        super().advance()
+        error = self._function.error
+        if error is not None and self.slots and not self.slots[0].is_done and not self.waiting:
+            self.abandon()
+            text = f"{self}: the worker processes cannot go on: {error}"
+            raise WorkerDied(text) from error
 
     def abandon(self) -> None:
         super().abandon()
+        self._function.stop_abandoned()
         self._function.forget()
 
 

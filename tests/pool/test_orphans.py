@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.pool.conftest import is_gone, wait_until
 from tests.pool.errands import PATIENCE
 
@@ -43,6 +45,8 @@ function = pool.function(lambda seconds: time.sleep(seconds))
 print(*pool.pids, flush=True)
 time.sleep(1000)
 """
+
+pytestmark = pytest.mark.slow  # whole programs
 
 ROOT = Path(__file__).parents[2]
 

@@ -285,7 +285,7 @@ def test_a_worker_that_exceeds_its_time_is_killed_and_the_rest_of_its_batch_is_d
 
     wait_until(has_begun)
     stuck.abandoned = True
-    function.replace(stuck)
+    function.stop_abandoned()
     assert outcomes([parcel for parcel in parcels if parcel is not stuck]) == [n for n in range(100) if n != 50]
     assert not stuck.arrived.is_set()
 
@@ -302,7 +302,7 @@ def test_workers_ignore_sigint(make_pool: Make) -> None:
 # -- the end ----------------------------------------------------------------------------------------------------------
 
 
-def test_work_fails_when_somebody_closes_the_pool(make_pool: Make) -> None:
+def test_that_somebody_closed_the_pool_is_an_error_of_the_function_and_no_outcome(make_pool: Make) -> None:
     def slow(n: int) -> int:
         sleep(0.1)
         return n
@@ -310,9 +310,10 @@ def test_work_fails_when_somebody_closes_the_pool(make_pool: Make) -> None:
     pool = make_pool()
     function = pool.function(slow)
     parcels = sent(function, range(100))
+    assert outcomes(parcels[:1]) == [0]
     pool.close(30.0)
-    assert isinstance(outcomes(parcels)[-1], WorkerDied)
-    assert isinstance(called(function, [1])[0], FlowError)
+    assert parcels[-1].outcome is None
+    assert isinstance(function.error, WorkerDied)
     with pytest.raises(FlowError, match="closed"):
         pool.function(double)
 
@@ -327,12 +328,13 @@ def test_close_kills_what_does_not_end_in_time(make_pool: Make) -> None:
 
 def test_terminate_does_not_wait_for_a_function(make_pool: Make) -> None:
     pool = make_pool(2)
-    parcels = sent(pool.function(lambda _: sleep(1_000)), [1, 2])
+    function = pool.function(lambda _: sleep(1_000))
+    parcels = sent(function, [1, 2])
     pids = pool.pids
     pool.terminate()
     pool.terminate()
-    wait_until(lambda: all(map(is_gone, pids)))
-    assert all(isinstance(error, WorkerDied) for error in outcomes(parcels))
+    wait_until(lambda: all(map(is_gone, pids)) and function.error is not None)
+    assert not any(parcel.arrived.is_set() for parcel in parcels)
 
 
 def test_a_pool_that_is_dropped_leaves_nothing_behind() -> None:
@@ -349,3 +351,8 @@ def test_a_pool_that_was_never_used_closes() -> None:
     pool.close(1.0)
     with pytest.raises(FlowError, match="closed"):
         pool.function(double)
+
+
+def test_a_function_that_workers_cannot_load_is_refused(make_pool: Make) -> None:
+    with pytest.raises(TypeError, match="cannot be loaded by worker processes: ValueError: not here"):
+        make_pool().function(partial(max, Unloadable()))

@@ -1,0 +1,160 @@
+"""Worker processes for the steps of flows: ``scheduler=processes(n)``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from typing import Any
+
+from attrs import field, frozen
+from attrs.validators import instance_of
+
+from flowdsl.clock import Deadline
+from flowdsl.errors import FlowDefinitionError, Problem, WorkerDied
+from flowdsl.pool.carriage import CannotTravel
+from flowdsl.pool.pool import Function, Pool
+from flowdsl.reactive.workers import Job, Resource, Task, Tools, WorkerPlan, Workers
+
+RECORDS_EACH = 256
+"""Records in flight for each process, where the user does not say: two batches of some size."""
+
+
+@frozen
+class Processes(WorkerPlan):
+    """So many worker processes, started anew for each run of a step."""
+
+    number: int = field(validator=instance_of(int))
+
+    @property
+    def concurrency(self) -> int:
+        return self.number * RECORDS_EACH
+
+    def refusal(self, job: Job, concurrency: int) -> str | None:  # noqa: ARG002  # any number is fine
+        if job.is_async:
+            return (
+                "worker processes take plain functions: an async def function runs on an event loop, without scheduler="
+            )
+        return None
+
+    def open(self, job: Job, concurrency: int, tools: Tools) -> Workers:
+        """Start the processes, and wait until one has loaded the function. Raises FlowDefinitionError if none can.
+
+        What opening a resource raised is raised as it is.
+        """
+        pool = Pool(self.number)
+        try:
+            function = pool.function(_called(job), about=job.function, is_context=job.resource is not None)
+        except BaseException as error:
+            pool.terminate()
+            if isinstance(error, CannotTravel):
+                raise FlowDefinitionError([Problem(str(error), job.step)]) from error
+            raise
+        return ProcessWorkers(pool, function, job, concurrency, tools)
+
+    def told(self, concurrency: int) -> str:
+        processes = "1 process" if self.number == 1 else f"{self.number} processes"
+        return f"on {processes}, {concurrency} records in flight"
+
+
+def processes(n: int) -> Processes:
+    """For ``scheduler=``: call a step's function on ``n`` worker processes of the run's own.
+
+    ``concurrency=`` counts the records in flight there, which go in batches. The function, the values and the results
+    are pickled, with cloudpickle: lambdas and closures travel too, locks and connections do not and are refused when the
+    run starts (``using`` opens them in each worker). Processes are started anew, not forked, and the main module is not
+    imported again. One that dies is replaced and its records are done again, so that the function may be called more
+    than once for a record.
+    """
+    if not isinstance(n, int) or isinstance(n, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        msg = f"n must be a whole number, not {n!r}"
+        raise TypeError(msg)
+    if n < 1:
+        msg = f"n must be at least 1, but is {n}"
+        raise ValueError(msg)
+    return Processes(n)
+
+
+class ProcessWorkers(Workers):
+    """The processes of one step of one run."""
+
+    def __init__(self, pool: Pool, function: Function, job: Job, concurrency: int, tools: Tools) -> None:
+        super().__init__(tools)
+        self.capacity = concurrency
+        self._pool, self._function, self._step = pool, function, job.step
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that live now."""
+        return self._pool.pids
+
+    def hand_out(self, tasks: Sequence[Task]) -> None:
+        self._function.call(tasks)
+
+    def cancel(self, tasks: Collection[Task]) -> None:  # noqa: ARG002  # they know that they are abandoned
+        self._function.stop_abandoned()
+
+    def give_up(self, task: Task) -> None:  # noqa: ARG002  # it knows that it is abandoned
+        self._function.stop_abandoned()
+
+    def check(self) -> None:
+        error = self._function.error
+        if error is not None:
+            text = f"the worker processes of step {self._step!r} cannot go on: {error}"
+            raise WorkerDied(text) from error
+        self._function.look()
+
+    def close(self, deadline: Deadline) -> int:
+        self._pool.close(deadline.remaining())
+        return 0  # what was left was killed
+
+
+# -- in the worker ----------------------------------------------------------------------------------------------------
+
+
+def _called(job: Job) -> Callable[..., Any]:
+    """What is sent: the function itself where nothing is around it, so that workers need nothing of this package."""
+    if job.resource is not None:
+        return Opened(job.resource, job.function, job.finish)
+    return job.function if job.finish is None else Finished(job.function, job.finish)
+
+
+@frozen
+class Finished:
+    """A function, and what is done with its results where it runs."""
+
+    function: Callable[[Any], Any]
+    finish: Callable[[Any], Any]
+
+    def __call__(self, value: Any) -> Any:
+        return self.finish(self.function(value))
+
+
+@frozen
+class Opened:
+    """Opens the resource of a function; what is entered is the function, with the resource at hand."""
+
+    resource: Resource
+    function: Callable[[Any, Any], Any]
+    finish: Callable[[Any], Any] | None
+
+    @contextmanager
+    def __call__(self) -> Generator[Callable[[Any], Any]]:
+        function, finish = self.function, self.finish
+        with _entered(self.resource()) as resource:
+            yield (
+                (lambda value: function(resource, value))
+                if finish is None
+                else (lambda value: finish(function(resource, value)))
+            )
+
+
+@contextmanager
+def _entered(context: AbstractContextManager[Any] | AbstractAsyncContextManager[Any]) -> Generator[Any]:
+    if isinstance(context, AbstractContextManager):
+        with context as resource:
+            yield resource
+        return
+    with asyncio.Runner() as runner:  # an asynchronous resource of a plain function
+        yield runner.run(context.__aenter__())
+        runner.run(context.__aexit__(None, None, None))
