@@ -23,7 +23,7 @@ from flowdsl.flow.broker import Kafka, LocalBroker, connect
 from flowdsl.flow.commits import every, immediately, never
 from flowdsl.flow.flow import ClosedFlow, Flow
 from flowdsl.flow.handle import RunHandle
-from flowdsl.flow.sources import from_iterable, last, merge
+from flowdsl.flow.sources import from_iterable, from_observable, last, merge
 from flowdsl.flow.stats import Stats
 from flowdsl.operators.batch import batch
 from flowdsl.operators.broadcast import broadcast
@@ -93,6 +93,7 @@ __all__ = [
     "flat_map",
     "fold",
     "from_iterable",
+    "from_observable",
     "immediately",
     "last",
     "map_",

@@ -1,4 +1,4 @@
-"""Reads values in memory through the same protocol as records of a broker: bounded, nothing is committed.
+"""Reads values in memory, and of Observables, through the same protocol as records of a broker: nothing is committed.
 
 No value is lost or read twice: what an iterable gave before it raised is returned first, the error with the next read.
 """
@@ -11,8 +11,10 @@ from itertools import islice
 from typing import Any
 
 from flowdsl.brokers.protocols import Listener, Topics
-from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
 from flowdsl.errors import BrokerError
+from flowdsl.reactive.bell import Bell
+from flowdsl.reactive.inbox import Inbox
 from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Record, Topic
 
@@ -59,43 +61,64 @@ class MemoryRecords(Records):
         return {self._partition: self._first + stop} if stop else {}
 
 
-class _Supply:
+class _Iterated:
     """One iterable: what is next, and the error that ended it."""
 
-    __slots__ = ("error", "iterator", "partition", "read")
+    has_news = True
 
-    def __init__(self, values: Iterable[Any], index: int) -> None:
-        self.iterator: Iterator[Any] | None = iter(values)
-        self.partition = Partition(NO_TOPIC, index)
-        self.read = 0
-        self.error: BaseException | None = None
+    def __init__(self, values: Iterable[Any]) -> None:
+        self._iterator: Iterator[Any] | None = iter(values)
+        self._error: BaseException | None = None
 
-    def take(self, limit: int) -> MemoryRecords:
-        if self.error is not None:
-            raise self.error
+    @property
+    def is_over(self) -> bool:
+        return self._iterator is None
+
+    def take(self, limit: int) -> list[Any]:
+        if self._error is not None:
+            raise self._error
         values: list[Any] = []
-        if self.iterator is not None:
+        if self._iterator is not None:
             try:
-                values.extend(islice(self.iterator, limit))  # what came before an error stays in the list
+                values.extend(islice(self._iterator, limit))  # what came before an error stays in the list
             except BaseException as error:  # whatever a user's iterator raises, once its values are out
-                self.error = error
+                self._error = error
                 if not values:
                     raise
-            if len(values) < limit and self.error is None:
-                self.iterator = None
+            if len(values) < limit and self._error is None:
+                self._iterator = None
+        return values
+
+
+class _Supply:
+    """Where the values of one partition come from, and how many of them were read."""
+
+    __slots__ = ("partition", "read", "values")
+
+    def __init__(self, given: Iterable[Any] | Inbox, index: int) -> None:
+        self.values = given if isinstance(given, Inbox) else _Iterated(given)
+        self.partition = Partition(NO_TOPIC, index)
+        self.read = 0
+
+    def take(self, limit: int) -> MemoryRecords:
+        values = self.values.take(limit)
         first, self.read = self.read, self.read + len(values)
         return MemoryRecords(values, first, self.partition, {self.partition: self.read} if values else {})
 
 
 class MemoryConsumer:
-    """Implements ``Consumer`` over iterables, which are read in turn, the k-th as partition k of a topic without name."""
+    """Implements ``Consumer`` over iterables and Observables, which are read in turn, the k-th as partition k of a topic
+    without name.
+    """
 
     commits = False
     commits_start = False
     poll_interval = float("inf")
 
-    def __init__(self, iterables: Collection[Iterable[Any]], *, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._supplies = [_Supply(values, index) for index, values in enumerate(iterables)]
+    def __init__(self, sources: Collection[Iterable[Any] | Inbox], *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._supplies = [_Supply(values, index) for index, values in enumerate(sources)]
+        self._inboxes = [values for values in sources if isinstance(values, Inbox)]
+        self._bell = Bell()
         self._waiting = list(self._supplies)
         self._clock = clock
         self._pace = 1
@@ -104,15 +127,25 @@ class MemoryConsumer:
 
     def subscribe(self, topics: Topics, listener: Listener) -> None:  # noqa: ARG002  # there is but one source
         self._listener = listener
+        for inbox in self._inboxes:
+            inbox.open(self._bell)
 
-    def read(self, limit: int, timeout: float) -> MemoryRecords:  # noqa: ARG002  # an iterable makes us wait by itself
+    def read(self, limit: int, timeout: float) -> MemoryRecords:
         if self._listener is not None:
             listener, self._listener = self._listener, None
             listener.assigned({supply.partition: supply.read for supply in self._supplies})
-        for supply in self._waiting:
-            if supply.partition not in self._paused:
-                return self._read(supply, limit)
+        supply = self._next()
+        if supply is None and self._inboxes and timeout:
+            self._bell.wait(timeout, lambda: self._next() is not None)
+            supply = self._next()
+        if supply is not None:
+            return self._read(supply, limit)
         return MemoryRecords([], 0, Partition(NO_TOPIC, 0), {})
+
+    def _next(self) -> _Supply | None:
+        """The one whose turn it is, of those that have something; an iterable makes us wait by itself."""
+        readable = (supply for supply in self._waiting if supply.partition not in self._paused)
+        return next((supply for supply in readable if supply.values.has_news), None)
 
     def _read(self, supply: _Supply, limit: int) -> MemoryRecords:
         """Read on at the pace that the iterable keeps: a slow one must not hold up what it gave already."""
@@ -124,7 +157,7 @@ class MemoryConsumer:
         elif took > _SLOW:
             self._pace = max(1, self._pace // 2)
         self._waiting.remove(supply)
-        if supply.iterator is not None:
+        if not supply.values.is_over:
             self._waiting.append(supply)
         return records
 
@@ -164,6 +197,9 @@ class MemoryConsumer:
     def exhausted(self) -> bool:
         return not self._waiting
 
-    def close(self, timeout: float) -> None:  # noqa: ARG002  # nothing to wait for
+    def close(self, timeout: float) -> None:
+        deadline = Deadline.after(SYSTEM_CLOCK, timeout)
+        for inbox in self._inboxes:
+            inbox.close(deadline)
         self._waiting.clear()
         self._supplies.clear()

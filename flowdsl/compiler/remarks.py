@@ -18,10 +18,11 @@ from flowdsl.operators.produce import ProduceTo
 from flowdsl.operators.route import Route
 from flowdsl.operators.scan import Scan
 from flowdsl.operators.sink import Sink
-from flowdsl.operators.source import BrokerSource, IterableSource
+from flowdsl.operators.source import BrokerSource
 from flowdsl.operators.take import Take
 from flowdsl.operators.through import Through
 from flowdsl.operators.to_list import ToList
+from flowdsl.operators.values import IterableSource, ObservableSource
 from flowdsl.operators.with_record import WithRecord
 from flowdsl.plan.nodes import Node, Operator, Source
 from flowdsl.plan.policy import DeadLetter, Skip
@@ -59,7 +60,17 @@ def of_source(source: Source) -> Iterator[str]:
     elif isinstance(source, IterableSource):
         again = ", once: an iterator cannot be read again" if isinstance(source.values, Iterator) else ""
         yield f"reads values in memory{again}; there are no offsets to commit"
+    elif isinstance(source, ObservableSource):
+        yield "reads what an observable emits, which is subscribed for the run; there are no offsets to commit"
+        yield f"{source.capacity:,} values may wait; {OVERFLOW[source.overflow]}"
 
+
+OVERFLOW = {
+    "block": "one more is held up where it is emitted",
+    "error": "one more ends the run",
+    "drop_new": "what comes then is dropped",
+    "drop_old": "the oldest is dropped then",
+}
 
 TOMBSTONES = {
     "fail": "a null value (a tombstone) is a failing record",

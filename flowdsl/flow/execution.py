@@ -17,7 +17,8 @@ from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.compiler import new_run, prepare
 from flowdsl.errors import BrokerError, shown
 from flowdsl.flow.stats import Stats, StepStats
-from flowdsl.operators.source import BrokerSource, IterableSource, leaves
+from flowdsl.operators.source import BrokerSource, leaves
+from flowdsl.operators.values import ValuesSource
 from flowdsl.plan.names import named
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.plan.policy import STOP, ErrorPolicy
@@ -72,8 +73,7 @@ class Execution:
         self._over = threading.Event()
         self._began = clock()
         self._ended: float | None = None
-        in_memory = any(isinstance(source, IterableSource) for source in leaves(plan.source))
-        self.is_bounded = self.bounds.is_bounded or in_memory
+        self.is_bounded = self.bounds.is_bounded or all(map(_ends, leaves(plan.source)))
 
     def run(self) -> None:
         """Run to the end. Raises what ended it."""
@@ -171,7 +171,7 @@ def flush_seconds(policy: CommitPolicy) -> float:
 def open_source(source: Source) -> tuple[Consumer, Topics]:
     """The one consumer of a flow, and what it subscribes to."""
     sources = leaves(source)
-    in_memory = [each for each in sources if isinstance(each, IterableSource)]
+    in_memory = [each for each in sources if isinstance(each, ValuesSource)]
     if in_memory:
         return MemoryConsumer([each.open() for each in in_memory]), ("",)
     brokers = [each for each in sources if isinstance(each, BrokerSource)]
@@ -180,6 +180,11 @@ def open_source(source: Source) -> tuple[Consumer, Topics]:
         group_id=first.group_id, start=first.start, on_gap=first.on_gap, settings=dict(first.settings)
     )
     return consumer, _topics_of(brokers)
+
+
+def _ends(source: Source) -> bool:
+    """Whether a source comes to its end by itself."""
+    return isinstance(source, ValuesSource) and source.is_bounded
 
 
 def _topics_of(sources: list[BrokerSource]) -> Topics:

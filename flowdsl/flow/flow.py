@@ -10,17 +10,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, overload
 
 from attrs import frozen
+from reactivex import Observable
 
 from flowdsl import compiler
 from flowdsl.clock import Duration
-from flowdsl.errors import FlowNotClosedError, Problem
 from flowdsl.flow import running
 from flowdsl.flow.commits import every
 from flowdsl.flow.handle import RunHandle
+from flowdsl.flow.needing import NeedsSink
+from flowdsl.flow.observing import observable_of
 from flowdsl.flow.previewing import Preview, preview
 from flowdsl.plan.fragment import applied
 from flowdsl.plan.hints import Z1, Z2, Z3, Z4, Z5, Z6, Out, T, T_co
-from flowdsl.plan.names import base_name
 from flowdsl.plan.nodes import Operator, Plan, Source, Upstream
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.text import lines_of
@@ -77,20 +78,6 @@ class Described(Upstream):
             )
             msg = f"a flow is not iterable: {run}, or look at it with flow.preview()"
             raise TypeError(msg)
-
-
-class _NeedsSink:
-    """Stands where an open flow has nothing: reading it tells which sink to add."""
-
-    def __set_name__(self, _: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, flow: Flow[Any] | None, _: type) -> _NeedsSink:
-        if flow is None:
-            return self
-        last = flow.plan.steps[-1] if flow.plan.steps else flow.plan.source
-        text = f"the flow is open and cannot {self._name}: end it with sink(function), with a broker's sink(topic), or with to_list()"
-        raise FlowNotClosedError([Problem(text, base_name(last), last.where.file, last.where.line)])
 
 
 @frozen(repr=False)
@@ -152,10 +139,34 @@ class Flow(Described, Generic[T_co]):
             flow = flow.through(operator)
         return flow
 
+    def to_observable(
+        self: Flow[T],
+        *,
+        count: int | None = None,
+        timeout: Duration | None = None,
+        until: Literal["end"] | datetime | None = None,
+        commit: CommitPolicy = ONCE_A_SECOND,
+        on_error: OnError = "stop",
+        stop_timeout: Duration = 20.0,
+    ) -> Observable[T]:
+        """This flow as an Observable of RxPY: cold, each subscription is a run of its own, in a thread of its own.
+
+        ``on_next`` is called with one value at a time, and an offset moves when that of its value has returned: work that goes on
+        behind it, on another scheduler, is not waited for. ``dispose`` is a clean stop: what was delivered is committed. What
+        ``run`` would raise arrives in ``on_error``; the end, in ``on_completed``. The arguments are those of ``run``.
+
+        >>> from flowdsl import from_iterable
+        >>> from_iterable([1, 2, 3]).to_observable().run()
+        3
+        """
+        bounds: dict[str, Any] = {"count": count, "timeout": timeout, "until": until}
+        ends: dict[str, Any] = {"commit": commit, "on_error": on_error, "stop_timeout": stop_timeout}
+        return observable_of(self, running.options(self, **bounds, **ends, progress=False))
+
     if not TYPE_CHECKING:
-        run = _NeedsSink()
-        start = _NeedsSink()
-        compile = _NeedsSink()
+        run = NeedsSink()
+        start = NeedsSink()
+        compile = NeedsSink()
 
 
 @frozen(repr=False)

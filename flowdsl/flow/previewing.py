@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from attrs import field, frozen
@@ -13,7 +12,8 @@ from flowdsl.display.table import Cell, Table
 from flowdsl.errors import FlowDefinitionError, Problem, StepFailed, told
 from flowdsl.flow.execution import Execution, Options
 from flowdsl.operators import checks
-from flowdsl.operators.source import BrokerSource, IterableSource, leaves
+from flowdsl.operators.source import BrokerSource, leaves
+from flowdsl.operators.values import ValuesSource
 from flowdsl.plan.names import named
 from flowdsl.plan.nodes import Plan, Upstream
 from flowdsl.types import NEVER, Partition, Record, Topic
@@ -60,7 +60,7 @@ def preview(flow: Upstream, n: int = 10) -> Preview:
     _refuse_iterators(plan)
     watch = Watch()
     probes, policy = probed(named(plan), watch, most)
-    in_memory = isinstance(leaves(plan.source)[0], IterableSource)
+    in_memory = isinstance(leaves(plan.source)[0], ValuesSource)
     options = Options(count=most, until=None if in_memory else "end", commit=NEVER, on_error=policy)
     try:
         Execution(probes, options).run()
@@ -71,7 +71,7 @@ def preview(flow: Upstream, n: int = 10) -> Preview:
 
 def _refuse_iterators(plan: Plan) -> None:
     for source in leaves(plan.source):
-        if isinstance(source, IterableSource) and isinstance(source.values, Iterator):
+        if isinstance(source, ValuesSource) and source.is_used_up:
             text = "a preview would use up its iterator, whose values can be read once: give a list, or a function that returns an iterator"
             raise FlowDefinitionError([Problem(text, source.name or source.word, source.where.file, source.where.line)])
 

@@ -25,10 +25,10 @@ logger = logging.getLogger("flowdsl")
 
 def run(flow: Upstream, **given: Any) -> Any:
     """Run here, with signal handlers where that is possible."""
-    options = _options(flow, **given)
-    execution = Execution(flow.plan, options)
+    chosen = options(flow, **given)
+    execution = Execution(flow.plan, chosen)
     _warn(flow.plan)
-    bar = progress_bar(execution.name, execution.progress) if options.progress else nullcontext()
+    bar = progress_bar(execution.name, execution.progress) if chosen.progress else nullcontext()
     with ending_on_signals(execution), bar:
         execution.run()
     if execution.interrupted and execution.is_bounded:
@@ -38,8 +38,7 @@ def run(flow: Upstream, **given: Any) -> Any:
 
 def start(flow: Upstream, **given: Any) -> RunHandle[Any]:
     """Run in a thread."""
-    options = _options(flow, **given)
-    execution = Execution(flow.plan, options)
+    execution = Execution(flow.plan, options(flow, **given))
     _warn(flow.plan)
     return RunHandle(execution, lambda ended: _outcome(flow.plan, ended))
 
@@ -48,7 +47,7 @@ def _outcome(plan: Plan, execution: Execution) -> Any:
     return execution.results if isinstance(plan.steps[-1], ToList) else execution.stats()
 
 
-def _options(
+def options(
     flow: Upstream,
     *,
     count: int | None,

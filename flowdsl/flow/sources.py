@@ -7,14 +7,18 @@ from itertools import pairwise
 from re import Pattern
 from typing import Any, overload
 
+from reactivex.abc import ObservableBase
+
 from flowdsl.brokers.protocols import Last
 from flowdsl.errors import FlowDefinitionError, Problem, shown
 from flowdsl.flow.flow import ClosedFlow, Described, Flow
 from flowdsl.operators.checks import count
-from flowdsl.operators.source import BrokerSource, IterableSource, MergedSource
+from flowdsl.operators.source import BrokerSource, MergedSource
+from flowdsl.operators.values import IterableSource, ObservableSource, ValuesSource
 from flowdsl.plan.hints import T, U, V
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.plan.where import here
+from flowdsl.reactive.inbox import Overflow
 
 ALIKE = ("client", "group_id", "start", "on_gap", "settings")
 """What the sources of a merge share, because one consumer reads them all."""
@@ -36,6 +40,27 @@ def from_iterable(values: Iterable[T] | Callable[[], Iterable[T]], *, name: str 
     return Flow(Plan(IterableSource(values=values, name=name, where=here())))
 
 
+def from_observable(
+    observable: ObservableBase[T], *, capacity: int = 1000, overflow: Overflow = "block", name: str | None = None
+) -> Flow[T]:
+    """A flow of what an Observable of RxPY emits; it is subscribed when the flow runs, anew for each run.
+
+    At most ``capacity`` values wait for the flow. One more is held up where it is emitted (``overflow="block"``), ends the
+    run with a FlowError behind the values before it ("error"), or is dropped: it ("drop_new"), or the oldest one that waits
+    ("drop_old"); how many were dropped is logged. The run ends when the Observable completes, and raises what it
+    ended with otherwise. Stopping unsubscribes. The subscription is made on a thread of its own, so that
+    an Observable that emits inside ``subscribe`` is held up there. Records have no topic, and their offset is the index; nothing can be
+    read again after a crash.
+
+    >>> import reactivex
+    >>> from flowdsl import from_observable, map_, to_list
+    >>> (from_observable(reactivex.of(1, 2, 3)) | map_(lambda n: n * n) | to_list()).run()
+    [1, 4, 9]
+    """
+    source = ObservableSource(observable=observable, capacity=capacity, overflow=overflow, name=name, where=here())
+    return Flow(Plan(source))
+
+
 def last(n: int) -> Last:
     """For ``start=``: begin ``n`` records before the end of each partition, where a group has no offset yet."""
     return Last(count(n, "n"))
@@ -50,7 +75,7 @@ def merge(*flows: Flow[T], name: str | None = ...) -> Flow[T]: ...
 def merge(*flows: Flow[Any], name: str | None = None) -> Flow[Any]:
     """Make one flow of several, each with a source and steps of its own.
 
-    The sources belong to one broker and one group, or to none, or all are ``from_iterable``. Raises FlowDefinitionError
+    The sources belong to one broker and one group, or to none, or all are ``from_iterable`` or ``from_observable``. Raises FlowDefinitionError
     naming what differs.
 
     >>> from flowdsl import from_iterable, map_, merge, to_list
@@ -89,7 +114,7 @@ def _leaves(source: Source) -> Iterator[Source]:
 
 def _refuse_difference(one: Source, other: Source, merged: MergedSource) -> None:
     for each in (one, other):
-        if not isinstance(each, BrokerSource | IterableSource):
+        if not isinstance(each, BrokerSource | ValuesSource):
             text = "merge takes flows with sources of their own; inside a branch use broadcast, whose branches go on as one"
             raise _fault(text, merged)
     if isinstance(one, BrokerSource) and isinstance(other, BrokerSource):
@@ -99,8 +124,8 @@ def _refuse_difference(one: Source, other: Source, merged: MergedSource) -> None
                 what = "broker" if name == "client" else name
                 text = f"the flows of a merge are read by one consumer, but their {what} differs: {_told(mine)} and {_told(theirs)}"
                 raise _fault(text, merged)
-    elif type(one) is not type(other):
-        text = "the flows of a merge come either all from a broker or all from from_iterable"
+    elif isinstance(one, BrokerSource) or isinstance(other, BrokerSource):
+        text = "the flows of a merge come either all from a broker or all from from_iterable and from_observable"
         raise _fault(text, merged)
 
 

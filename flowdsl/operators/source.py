@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import compress
 from re import Pattern
@@ -12,10 +12,9 @@ from attrs import field, frozen
 
 from flowdsl.brokers.protocols import Client, Last, OnGap, Topics
 from flowdsl.chunks import Chunk, kept
-from flowdsl.errors import FlowDefinitionError, Problem, refuse_awaitable, shown
-from flowdsl.operators.checks import Items, choice, settings, supplier
+from flowdsl.errors import shown
+from flowdsl.operators.checks import Items, choice, settings
 from flowdsl.operators.codecs import Decoder, decoder_of
-from flowdsl.plan.functions import full_name
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.stages.branches import Divide
 from flowdsl.stages.context import StepContext
@@ -118,55 +117,6 @@ class SourceKernel(Kernel):
         mask = [value is not None for value in chunk.values]
         values = list(compress(results, mask))
         return Chunk(values, chunk.mark, kept(chunk.origins, mask, len(values)))
-
-
-class Supply:
-    """Gives the values of one ``from_iterable``, and knows whether an iterator was used up."""
-
-    __slots__ = ("_taken",)
-
-    def __init__(self) -> None:
-        self._taken = False
-
-    def once(self, iterator: Iterator[Any], source: IterableSource) -> Iterator[Any]:
-        """The iterator, the first time; an error afterwards."""
-        if self._taken:
-            text = "its iterator was read by an earlier run, and cannot be read again: give a list, or a function that returns an iterator"
-            raise FlowDefinitionError([Problem(text, source.name or source.word, source.where.file, source.where.line)])
-        self._taken = True
-        return iterator
-
-
-def _values(given: Any) -> Any:
-    if isinstance(given, Iterable):
-        return given  # pyright: ignore[reportUnknownVariableType]  # of whatever the user has
-    if callable(given):
-        return supplier(given, "values")
-    msg = f"values must be an iterable, or a function without arguments that returns one, not {shown(given)}"
-    raise TypeError(msg)
-
-
-@frozen(kw_only=True)
-class IterableSource(Source):
-    """Values in memory: an iterable, or a function without arguments that returns one."""
-
-    word = "from_iterable"
-    values: Iterable[Any] | Callable[[], Iterable[Any]] = field(converter=_values)
-    supply: Supply = field(factory=Supply, eq=False, repr=False, init=False)
-
-    def open(self) -> Iterator[Any]:
-        """The values from the first one on. Raises FlowDefinitionError for an iterator that was opened before."""
-        given: Any = self.values
-        if isinstance(given, Iterator):  # and not a class whose instances are iterators
-            return self.supply.once(given, self)  # pyright: ignore[reportUnknownArgumentType]  # of whatever the user has
-        if isinstance(given, Iterable):
-            return iter(given)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]  # as above
-        values = given()
-        refuse_awaitable(values, f"the function {full_name(given)} of from_iterable")
-        if not isinstance(values, Iterable):
-            msg = f"the function {full_name(given)} of from_iterable must return an iterable, but returned {shown(values)}"
-            raise TypeError(msg)
-        return iter(values)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]  # as above
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 from flowdsl.brokers.outgoing import as_bytes
 from flowdsl.errors import shown
-from flowdsl.operators.source import BrokerSource, IterableSource, MergedSource, leaves
+from flowdsl.operators.source import BrokerSource, MergedSource, leaves
+from flowdsl.operators.values import ValuesSource
 from flowdsl.plan.nodes import Source
 from flowdsl.types import Partition, Topic
 
@@ -20,7 +21,7 @@ class Addresses:
         self._brokers = [each for each in sources if isinstance(each, BrokerSource)]
         self.in_memory = not self._brokers
         self._in_turn = (
-            [each for each in sources if isinstance(each, IterableSource)] if isinstance(source, MergedSource) else []
+            [each for each in sources if isinstance(each, ValuesSource)] if isinstance(source, MergedSource) else []
         )
         names = [name for each in self._brokers if not isinstance(each.topics, Pattern) for name in each.topics]
         self._names = [""] if self.in_memory else list(dict.fromkeys(names))
@@ -37,7 +38,7 @@ class Addresses:
             msg = f"partition must be at least 0, but is {given}"
             raise ValueError(msg)
         if self._in_turn and given >= len(self._in_turn):
-            msg = f"partition must be below {len(self._in_turn)}, since the k-th from_iterable of the merge reads partition k, but is {given}"
+            msg = f"partition must be below {len(self._in_turn)}, since the k-th source of the merge reads partition k, but is {given}"
             raise ValueError(msg)
         return Partition(Topic(self._topic(topic)), given)
 

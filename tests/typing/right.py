@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, assert_type
 
+import reactivex
+
 from flowdsl import (
     INHERIT,
     JSON,
@@ -32,6 +34,7 @@ from flowdsl import (
     flat_map,
     fold,
     from_iterable,
+    from_observable,
     last,
     map_,
     merge,
@@ -200,6 +203,13 @@ assert_type(raw.pipe(map_(parse)), Flow[Order])
 assert_type(orders.pipe(filter_(lambda o: o.paid), batch(2), take(3)), Flow[list[Order]])
 assert_type(orders.pipe(scan(lambda n, o: n + 1, 0), filter_(lambda n: n > 1)), Flow[int])
 assert_type(raw.pipe(clean, paid_only, tap(lambda o: print(o.id)), by_hundreds), Flow[list[Order]])
+
+# Observables
+numbers: reactivex.Observable[int] = reactivex.of(1, 2)
+assert_type(from_observable(numbers), Flow[int])
+assert_type(from_observable(numbers, capacity=5, overflow="drop_old") | map_(str) | to_list(), ClosedFlow[list[str]])
+assert_type(orders.to_observable(), reactivex.Observable[Order])
+assert_type((orders | map_(total)).to_observable(until="end", on_error="skip"), reactivex.Observable[int])
 
 # Branches
 german = filter_(paid) | sink(keep)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import reactivex
+
 from flowdsl import (
     JSON,
     ClosedFlow,
@@ -21,6 +23,7 @@ from flowdsl import (
     flat_map,
     fold,
     from_iterable,
+    from_observable,
     map_,
     route,
     scan,
@@ -100,6 +103,13 @@ orders.run()  # E
 (orders | sink(keep)).run(until="now")  # E
 (orders | sink(keep)).run(on_error=dead_letter(filter_(paid)))  # E
 stats: ClosedFlow[Stats] = orders | to_list()  # E
+
+# Observables
+from_observable([1, 2])  # E
+from_observable(reactivex.of(1), overflow="explode")  # E
+from_observable(reactivex.of(1)) | map_(parse)  # E
+(orders | sink(keep)).to_observable()  # E
+orders.to_observable(progress=True)  # E
 
 # Branches
 orders | route(total, {1: german, 2: map_(total)})  # E

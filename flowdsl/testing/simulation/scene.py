@@ -9,8 +9,9 @@ from attrs import evolve, frozen
 
 from flowdsl.operators.branching import all_close
 from flowdsl.operators.produce import ProduceTo
-from flowdsl.operators.source import BrokerSource, IterableSource, leaves
+from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.operators.take import Take
+from flowdsl.operators.values import ValuesSource
 from flowdsl.plan.names import named
 from flowdsl.plan.nodes import Operator, Plan
 from flowdsl.plan.policy import Stop
@@ -50,7 +51,7 @@ class Scene:
 def scene_of(plan: Plan, records: Sequence[Any], members: int) -> Scene:
     """Raises ValueError for records that cannot be told apart."""
     topics = _topics(plan, records)
-    in_memory = len([each for each in leaves(plan.source) if isinstance(each, IterableSource)])
+    in_memory = len([each for each in leaves(plan.source) if isinstance(each, ValuesSource)])
     made = [
         _record(value, topics[index % len(topics)], index, index % max(1, in_memory))
         for index, value in enumerate(records)
