@@ -57,7 +57,7 @@ class Loop:
         self.feeder = Feeder(consumer, submit, clock=clock, switch=switch, polls_each=not self.compiled)
         commit = self.gate if self.compiled else self._commit
         self.pipelines = Pipelines(factory, commit, switch, self._handle_invalid)
-        self._invalid = invalid
+        self._invalid = None if self.compiled else invalid  # a compiled flow deals with failing records by itself
         self._stop_timeout = stop_timeout
         self._timeout = timeout
         self._deadline = Deadline.after(clock, timeout)
@@ -70,7 +70,7 @@ class Loop:
             feeder=self.feeder,
             pipelines=self.pipelines,
             bounds=self.bounds,
-            invalid=invalid,
+            invalid=self._invalid,
             drain_to_add=not self.compiled,
             join_timeout=join_timeout,
         )

@@ -133,3 +133,33 @@ def test_sinks_of_one_name_in_the_flow_and_in_its_dead_letters_do_not_mix() -> N
     flow = from_iterable(range(6)) | map_(no_threes) | sink(main.append)
     flow.run(on_error=dead_letter(sink(dead.append)))
     assert (main, dead) == ([0, 1, 2, 4, 5], [3])
+
+
+def test_records_that_a_step_holds_are_in_flight_until_they_are_done() -> None:
+    broker = LocalBroker()
+    broker.write("orders", [b"1", b"2", b"3"])
+    held = batch(10) | sink(ignore)
+    with (broker.source("orders", group_id="g") | held).start() as handle:
+        while handle.stats.read < 3:
+            assert not handle.join(0.005)
+        assert (handle.stats.in_flight, handle.stats.delivered) == (3, 0)
+    stats = handle.result()
+    assert (stats.read, stats.in_flight, stats.delivered) == (3, 0, 1)
+    assert stats.committed == broker.committed("g") == {Partition(Topic("orders"), 0): 3}
+
+
+def test_elapsed_stands_still_once_the_run_is_over() -> None:
+    handle = (from_iterable([1]) | sink(ignore)).start()
+    stats = handle.result(60.0)
+    assert 0.0 < stats.elapsed == handle.stats.elapsed
+
+
+def test_fields_are_those_of_the_contract() -> None:
+    stats = (from_iterable(range(4)) | filter_(lambda n: n % 2, name="odd") | sink(ignore)).run()
+    assert [stats.read, stats.delivered, stats.filtered, stats.failed, stats.in_flight] == [4, 2, 2, 0, 0]
+    assert stats.committed == {}
+    assert [(step.name, step.received, step.emitted) for step in stats.steps] == [
+        ("from_iterable", 4, 4),
+        ("odd", 4, 2),
+        ("ignore", 2, 2),
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl import DeliveryFailed, DlqLimitExceeded, FlowError, LocalBroker, Topic
+from flowdsl import DeliveryFailed, DlqLimitExceeded, FlowError, LocalBroker, StepFailed, Topic, map_, sink
 from flowdsl.processing import IMMEDIATE, DlqLimit, DlqPolicy, InvalidMessage, KafkaDlqProducer
 from flowdsl.strategies import (
     BatchStep,
@@ -341,3 +341,10 @@ def test_arguments_may_be_positional_as_in_arroyo(broker: LocalBroker) -> None:
     given = DlqPolicy(producer, limit, 100)
     assert (given.producer, given.limit, given.max_buffered_messages_per_partition) == (producer, limit, 100)
     assert (DlqPolicy(producer).limit, DlqPolicy(producer).max_buffered_messages_per_partition) == (None, None)
+
+
+def test_compiled_flow_deals_with_failing_records_by_itself(broker: LocalBroker) -> None:
+    flow = broker.source("orders", group_id="g", decode=int) | map_(lambda n: 1 // (n - 5)) | sink(lambda _: None)
+    with pytest.raises(StepFailed):
+        run_to_the_end(broker, flow.compile(), dlq_policy=policy(broker))
+    assert (letters(broker, "dead"), broker.committed("g")) == ([], {P0: 5})
