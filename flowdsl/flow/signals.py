@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM while a flow runs in the main thread: the first ends it in order, the second at once."""
+"""SIGINT and SIGTERM while a flow runs in the main thread: the first ends it in order, the second at once.
+
+The second raises KeyboardInterrupt from the handler. A function that swallows even that is left to the handlers that
+were there before: by default the next SIGTERM ends the process.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +31,15 @@ def ending_on_signals(execution: Execution) -> Generator[None]:
             execution.stop()
             return
         execution.abandon()
+        restore()
         raise KeyboardInterrupt
+
+    def restore() -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        restore()

@@ -48,7 +48,7 @@ class Pipelines:
         try:
             pipeline.close()
             error = self._join(pipeline, deadline)
-            if error is not None:
+            if error is not None and not self._switch.abandoned:
                 self._join(pipeline, deadline)
         except BaseException as unexpected:  # noqa: BLE001  # raised by the loop, once the pipeline is gone
             error = error or unexpected

@@ -117,7 +117,7 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         self._closed = True
         try:
             self._finish(deadline)
-        except BaseException:
+        except Exception:
             with suppress(BaseException):  # what failed first is what is told
                 self._join_downstream(deadline)
             raise

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -103,6 +104,8 @@ def run_and_signal(
         [sys.executable, "-c", program, str(result)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
+        watchdog = Timer(PATIENCE, process.kill)
+        watchdog.start()
         for line in process.stdout:
             if int(line) == at:
                 break
@@ -112,6 +115,8 @@ def run_and_signal(
             if then and line.strip() in then:
                 process.send_signal(then[line.strip()])
         code = process.wait(PATIENCE)
+        watchdog.cancel()
+        watchdog.join()
     told: dict[str, Any] = json.loads(result.read_text())
     return Ended(**told, code=code)
 
@@ -212,6 +217,41 @@ def test_second_signal_of_the_same_kind_ends_a_drain_at_once(tmp_path: Path) -> 
     ended = run_and_signal(tmp_path, flow, seconds=LONG, then={"draining": signal.SIGTERM})
     assert (ended.how, ended.restored) == ("KeyboardInterrupt", True)
     assert ended.committed == 0
+
+
+def test_second_signal_in_a_drain_does_not_begin_what_is_held_behind(tmp_path: Path) -> None:
+    told = "source | map_(lambda value: print(value, flush=True) or value) | batch(400) | "
+    flow = told + "map_(lambda values: drained(values) if len(values) < 400 else values) | batch(10**6) | sink(drained)"
+    ended = run_and_signal(tmp_path, flow, at=999, seconds=LONG, then={"draining": signal.SIGTERM})
+    assert (ended.how, ended.restored, ended.committed) == ("KeyboardInterrupt", True, 0)
+
+
+def test_function_that_swallows_the_second_signal_is_ended_by_the_third(tmp_path: Path) -> None:
+    program = PROGRAM.format(flow="source | sink(stubborn)", arguments="", records=10, slow_from=0, seconds=LONG)
+    stubborn = """
+def stubborn(value):
+    for number in range(100):
+        try:
+            print(number, flush=True)
+            time.sleep(SECONDS)
+        except BaseException:
+            pass
+
+class Store:
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program.replace("\nclass Store:\n", stubborn, 1), str(tmp_path / "result.json")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "0\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "1\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == -signal.SIGTERM
 
 
 def test_drain_that_takes_too_long_is_a_stop_timeout(tmp_path: Path) -> None:
