@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from flowdsl.stages.kernel import Kernel
+from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.parts import Collecting, Part, Standing
 
 
@@ -23,7 +23,7 @@ class Group:
     """What becomes one stage."""
 
     names: tuple[str, ...]
-    kernels: tuple[Kernel, ...] = ()
+    kernels: tuple[Fusable, ...] = ()
     collecting: Collecting | None = None
     standing: Standing | None = None
 
@@ -44,14 +44,14 @@ def segments(steps: Sequence[Lowered]) -> list[Group]:
     return groups
 
 
-def _begun(name: str, part: Kernel | Collecting) -> Group:
-    if isinstance(part, Kernel):
+def _begun(name: str, part: Fusable | Collecting) -> Group:
+    if isinstance(part, Fusable):
         return Group((name,), kernels=(part,))
     return Group((name,), collecting=part)
 
 
-def _extended(group: Group, name: str, part: Kernel | Collecting) -> Group:
+def _extended(group: Group, name: str, part: Fusable | Collecting) -> Group:
     names = group.names if group.names[-1] == name else (*group.names, name)
-    if isinstance(part, Kernel):
+    if isinstance(part, Fusable):
         return Group(names, (*group.kernels, part))
     return Group(names, group.kernels, part)

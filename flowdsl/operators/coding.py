@@ -12,7 +12,7 @@ from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import FB, F_co, Hint1, T, U
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Chaining, put
-from flowdsl.stages.kernel import MapKernel
+from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.parts import Build, Part
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Decode(Chaining):
         return None if hasattr(self.codec, "decode") else self.codec
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (MapKernel(build.step, build.handler, self.function),)
+        return (Call(build.step, build.handler, Role.MAP, self.function),)
 
 
 @frozen(kw_only=True)
@@ -56,7 +56,7 @@ class Encode(Chaining, Generic[F_co]):
         return None if hasattr(self.codec, "encode") else self.codec
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (MapKernel(build.step, build.handler, self.function),)
+        return (Call(build.step, build.handler, Role.MAP, self.function),)
 
 
 def decode(

@@ -11,7 +11,7 @@ from flowdsl.operators import checks
 from flowdsl.plan.hints import F, F_co, Hint1, T, U
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Chaining, put
-from flowdsl.stages.kernel import MapKernel
+from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.parts import Build, Part
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Map(Chaining, Generic[F_co]):
         return self.function
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (MapKernel(build.step, build.handler, self.function),)
+        return (Call(build.step, build.handler, Role.MAP, self.function),)
 
 
 def map_(f: F | Hint1, *, name: str | None = None, on_error: OnError | None = None) -> Map[F]:

@@ -16,7 +16,7 @@ from flowdsl.plan.hints import F, F_co, Hint1, T, T_contra
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Chaining, put
 from flowdsl.stages.context import Site
-from flowdsl.stages.ending import SinkKernel
+from flowdsl.stages.ending import SinkCall
 from flowdsl.stages.parts import Build, Collecting, Part
 from flowdsl.stages.writing import FlushGate, WriteKernel
 
@@ -59,7 +59,7 @@ class Sink(Chaining, Generic[F_co]):
         step, handler = build.step, build.handler
         target = step.run.sink(step.name, self.target)
         if not hasattr(target, "write"):
-            return (SinkKernel(step, handler, target),)
+            return (SinkCall(step, handler, target),)
         flush = getattr(target, "flush", None)
         site = step.site if flush is None else _site_of(getattr(self.target, "flush", flush), step.site)
         gate = FlushGate(evolve(step, site=site), flush)

@@ -17,6 +17,7 @@ from flowdsl.operators.checks import Items, choice, settings
 from flowdsl.operators.codecs import Decoder, decoder_of
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.stages.branches import Divide
+from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Done, Kernel, refuse_awaitables
@@ -83,7 +84,11 @@ class BrokerSource(Source):
     def lower(self, build: Build) -> tuple[Part, ...]:
         if self.decode is None and self.tombstones == "keep":
             return ()
-        return (SourceKernel(build.step, build.handler, self),)
+        if self.tombstones != "fail":
+            return (SourceKernel(build.step, build.handler, self),)
+        if self.decode is None:
+            return (Call(build.step, build.handler, Role.PRESENT, None),)
+        return (Call(build.step, build.handler, Role.DECODE, decoder_of(self.decode, "decode")),)
 
     def reads(self, topic: str) -> bool:
         """Whether records of that topic are for this source."""
@@ -91,28 +96,22 @@ class BrokerSource(Source):
 
 
 class SourceKernel(Kernel):
-    """The first step of a broker's flow: null values are dealt with, the others decoded."""
+    """The first step of a broker's flow that expects null values: they are skipped or kept, the others decoded."""
 
     def __init__(self, step: StepContext, handler: Handler, node: BrokerSource) -> None:
         super().__init__(step, handler)
         self._decode = None if node.decode is None else decoder_of(node.decode, "decode")
-        self._tombstones = node.tombstones
+        self._skips = node.tombstones == "skip"
 
     def apply(self, inputs: Iterator[Any], done: Done) -> None:
-        decode, keeps = self._decode, self._tombstones != "fail"
+        decode = self._decode
         for value in inputs:
-            if value is None:
-                if not keeps:
-                    text = 'the value is null (a tombstone), and the source was not told what to do with it: tombstones="skip" or "keep"'
-                    raise ValueError(text)
-                done(None)
-            else:
-                done(value if decode is None else decode(value))
+            done(value if value is None or decode is None else decode(value))
 
     def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
         if self._decode is not None:
             refuse_awaitables(results)
-        if self._tombstones != "skip" or None not in chunk.values:
+        if not self._skips or None not in chunk.values:
             return Chunk(results, chunk.mark, chunk.origins)
         mask = [value is not None for value in chunk.values]
         values = list(compress(results, mask))

@@ -7,12 +7,11 @@ from typing import Any
 
 from attrs import frozen
 
-from flowdsl.chunks import Chunk
 from flowdsl.operators import checks
 from flowdsl.plan.hints import F, F_co, Hint1
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Keep
-from flowdsl.stages.kernel import CallKernel, refuse_awaitables
+from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.parts import Build, Part
 
 
@@ -27,7 +26,7 @@ class Tap(Keep[F_co]):
         return self.function
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (TapKernel(build.step, build.handler, self.function),)
+        return (Call(build.step, build.handler, Role.TAP, self.function),)
 
 
 def tap(f: F | Hint1, *, name: str | None = None, on_error: OnError | None = None) -> Keep[F]:
@@ -40,11 +39,3 @@ def tap(f: F | Hint1, *, name: str | None = None, on_error: OnError | None = Non
     [1, 2]
     """
     return Tap(function=checks.function(f, "f"), name=name, on_error=on_error)
-
-
-class TapKernel(CallKernel):
-    """The values go on as they came."""
-
-    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
-        refuse_awaitables(results)
-        return chunk

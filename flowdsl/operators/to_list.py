@@ -12,7 +12,7 @@ from flowdsl.plan.hints import T, X
 from flowdsl.plan.nodes import Operator
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import put
-from flowdsl.stages.ending import SinkKernel
+from flowdsl.stages.ending import SinkCall
 from flowdsl.stages.parts import Build, Part
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ToList(Operator):
 
     def lower(self, build: Build) -> tuple[Part, ...]:
         run = build.step.run
-        return (SinkKernel(build.step, build.handler, run.sink(build.step.name, run.results.append)),)
+        return (SinkCall(build.step, build.handler, run.sink(build.step.name, run.results.append)),)
 
 
 def to_list(*, name: str | None = None, on_error: OnError | None = None) -> ToList:

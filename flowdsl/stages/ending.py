@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flowdsl.chunks import Chunk
+from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.context import StepContext
-from flowdsl.stages.kernel import CallKernel, refuse_awaitables
+from flowdsl.stages.failures import Handler
 
 
 class Delivered(Chunk[Any]):
@@ -27,13 +29,12 @@ def delivered(step: StepContext, values: list[Any]) -> None:
         step.run.delivered(step.name, values)
 
 
-class SinkKernel(CallKernel):
+class SinkCall(Call):
     """The end: values go to the function, and nothing goes on but the mark."""
 
-    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
-        refuse_awaitables(results)
+    def __init__(self, step: StepContext, handler: Handler, function: Callable[[Any], Any]) -> None:
+        super().__init__(step, handler, Role.TAP, function)
+
+    def settle(self, chunk: Chunk[Any]) -> Chunk[Any]:
         delivered(self.step, chunk.values)
         return Delivered(chunk)
-
-    def emitted(self, out: Chunk[Any]) -> int:
-        return out.count if isinstance(out, Delivered) else 0

@@ -26,16 +26,24 @@ class Unusable(Exception):  # noqa: N818  # never leaves the stages
         self.index, self.error = index, error
 
 
-class Kernel(ABC):
-    """One fused step. Its logic is made fresh for each assignment."""
+class Fusable:
+    """One step that neither waits nor holds values. Its logic is made fresh for each assignment."""
 
-    takes_all = False
-    """Whether it wants the values of a chunk in one piece, even when time is short."""
     whole = False
     """Whether the values of a chunk fail together."""
 
     def __init__(self, step: StepContext, handler: Handler) -> None:
         self.step, self.handler = step, handler
+
+
+class Kernel(Fusable, ABC):
+    """A step that works on one chunk at a time."""
+
+    takes_all = False
+    """Whether it wants the values of a chunk in one piece, even when time is short."""
+
+    def __init__(self, step: StepContext, handler: Handler) -> None:
+        super().__init__(step, handler)
         self.ended = False
         """Set once nothing after what was handed on is wanted."""
 
@@ -57,16 +65,11 @@ class Kernel(ABC):
 
 
 class CallKernel(Kernel):
-    """One call of a user's function per value: the one hot loop."""
+    """One call of a user's function per value, and more to do with its result than ``stages/calls.py`` knows."""
 
     def __init__(self, step: StepContext, handler: Handler, function: Callable[[Any], Any]) -> None:
         super().__init__(step, handler)
         self._function = function
-
-    def apply(self, inputs: Iterator[Any], done: Done) -> None:
-        function = self._function
-        for value in inputs:
-            done(function(value))
 
 
 def refuse_awaitables(results: Sequence[Any]) -> None:
@@ -79,11 +82,3 @@ def refuse_awaitables(results: Sequence[Any]) -> None:
                 refuse_awaitable(results[index])
             except TypeError as error:
                 raise Unusable(index, error) from error
-
-
-class MapKernel(CallKernel):
-    """The results go on in the place of the values."""
-
-    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
-        refuse_awaitables(results)
-        return Chunk(results, chunk.mark, chunk.origins)

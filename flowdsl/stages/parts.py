@@ -9,7 +9,7 @@ from attrs import frozen
 
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
-from flowdsl.stages.kernel import Kernel
+from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.segment import Collector
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.types import Commit, Partition
@@ -32,7 +32,7 @@ class Standing:
     make: Callable[[Strategy], Strategy]
 
 
-Part = Kernel | Collecting | Standing
+Part = Fusable | Collecting | Standing
 
 
 @frozen

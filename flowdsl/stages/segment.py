@@ -1,20 +1,19 @@
-"""A segment: neighbouring steps that neither wait nor read ahead, fused into one stage, perhaps with a collector last.
-
-Work is a stack. A piece of it is a chunk and the kernel that it is to enter. When a kernel fails in mid-chunk, what is
-before the failed value goes on first and the rest stays below it on the stack, so that order is kept whatever fails,
-waits or is tried again.
-"""
+"""A segment: neighbouring steps that neither wait nor read ahead, fused into one stage, perhaps with a collector last."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
-from flowdsl.stages.failures import Failure, Verdict
-from flowdsl.stages.kernel import Kernel, Unusable
+from flowdsl.stages.calls import Call, Loop
+from flowdsl.stages.failures import Verdict
+from flowdsl.stages.guard import guarded
+from flowdsl.stages.kernel import Fusable, Kernel, Unusable
 from flowdsl.stages.switch import Switch
+from flowdsl.stages.work import Work
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.step import Step
 from flowdsl.types import FilteredPayload, Message
@@ -50,30 +49,12 @@ class Collector(Protocol):
         ...
 
 
-class _Work:
-    """A chunk that is to enter a kernel. ``results``: what is known already of the values behind a failed first one."""
-
-    __slots__ = ("attempts", "chunk", "failure", "index", "results")
-
-    def __init__(self, index: int, chunk: Chunk[Any]) -> None:
-        self.index, self.chunk = index, chunk
-        self.results: list[Any] = []
-        self.failure: Failure | None = None
-        self.attempts = 0
-
-    def drop_first(self) -> None:
-        self.chunk, self.failure, self.attempts = self.chunk.tail(1), None, 0
-
-    def drop_all(self) -> None:
-        self.chunk, self.failure, self.attempts = self.chunk.tail(len(self.chunk)), None, 0
-
-
 class Segment(Step[Any, Any]):
     """Runs kernels over chunks."""
 
     def __init__(
         self,
-        kernels: Sequence[Kernel],
+        kernels: Sequence[Fusable],
         next_step: ProcessingStrategy[Any],
         *,
         switch: Switch,
@@ -84,7 +65,8 @@ class Segment(Step[Any, Any]):
         self.kernels = tuple(kernels)
         self._switch = switch
         self._collector = collector
-        self._work: list[_Work] = []
+        self._work: list[Work] = []
+        self._loops: dict[int, Loop] = {}
         self._ended = False
 
     # -- hooks of the base ----------------------------------------------------------------------------------------
@@ -93,7 +75,7 @@ class Segment(Step[Any, Any]):
         chunk: Any = message.value  # between stages there are chunks only
         if self._ended:
             return
-        self._work.append(_Work(0, chunk))
+        self._work.append(Work(0, chunk))
         self._run()
 
     def has_room(self) -> bool:
@@ -132,7 +114,7 @@ class Segment(Step[Any, Any]):
             self._work.pop()
             self._enter(work)
 
-    def _settle(self, work: _Work) -> bool:
+    def _settle(self, work: Work) -> bool:
         """Ask what to do about a failed value; False if it has to wait."""
         kernel, failure = self.kernels[work.index], work.failure
         if failure is None:
@@ -146,38 +128,70 @@ class Segment(Step[Any, Any]):
         if verdict is Verdict.WAIT:
             return False
         kernel.step.count.received += len(work.chunk) if kernel.whole else 1
-        if kernel.whole:
-            work.drop_all()
-        else:
-            work.drop_first()
+        work.drop_failed(kernel)
         return True
 
-    def _enter(self, work: _Work) -> None:
+    def _enter(self, work: Work) -> None:
         """Take a chunk through the kernels, as far as it goes."""
-        chunk, known = work.chunk, work.results
-        for index in range(work.index, len(self.kernels)):
-            if not chunk.values:
-                break
-            out = self._through(index, chunk, known, work.attempts if index == work.index else 0)
+        chunk, index, known, attempts = work.chunk, work.index, work.results, work.attempts
+        while index < len(self.kernels) and chunk.values:
+            kernel = self.kernels[index]
+            if isinstance(kernel, Kernel):
+                out, after = self._through(kernel, index, chunk, known, attempts), index + 1
+            else:
+                loop = self._loops.get(index) or self._loop(index)
+                out, after = self._through_calls(loop, index, chunk, attempts), index + len(loop.calls)
             if out is None:
                 return
-            chunk, known = out, []
+            chunk, index, known, attempts = out, after, [], 0
         if self._collector is not None:
             self._emit_all(self._collector.add(chunk))
         else:
             self.emit(Message(chunk))
 
-    def _through(self, index: int, chunk: Chunk[Any], known: list[Any], attempts: int) -> Chunk[Any] | None:
-        """One kernel. None: nothing goes on now, what there is to do was put on the stack."""
-        kernel = self.kernels[index]
-        results, error = self._call(kernel, kernel.inputs(chunk), known)
+    def _loop(self, index: int) -> Loop:
+        """The calls from there on, as far as there are calls only."""
+        stop = next((at for at in range(index, len(self.kernels)) if isinstance(self.kernels[at], Kernel)), None)
+        self._loops[index] = Loop([each for each in self.kernels[index:stop] if isinstance(each, Call)])
+        return self._loops[index]
+
+    def _through_calls(self, loop: Loop, index: int, chunk: Chunk[Any], attempts: int) -> Chunk[Any] | None:
+        """Neighbouring calls. None: nothing goes on now, what there is to do was put on the stack."""
+        passed = loop.begin()
+        error = guarded(self._switch, chunk.values, partial(loop.run, passed))
+        if error is not None or self._switch.stopping:
+            passed.drop_unfinished()
+        done = passed.records
+        out = loop.finish(chunk.head(done), passed)
+        if error is None:
+            if done < len(chunk):
+                self._end()
+            return out
+        rest = chunk.tail(done)
+        at, given = loop.blamed(error)
+        first = rest.head(1)
+        failed = Work(index + at, Chunk([given], first.mark, first.origins))
+        failed.fail(self.kernels[failed.index], error, 1 if done or at else attempts + 1)
+        self._work += [Work(index, rest.tail(1)), failed]
+        if done:
+            self._work.append(Work(index + len(loop.calls), out))
+        return None
+
+    def _through(
+        self, kernel: Kernel, index: int, chunk: Chunk[Any], results: list[Any], attempts: int
+    ) -> Chunk[Any] | None:
+        """One kernel, for the values that have no result yet. None: as above."""
+        inputs = kernel.inputs(chunk)
+        rest = inputs[len(results) :] if results else inputs
+        apply = partial(kernel.apply, done=results.append)
+        error = guarded(self._switch, rest, apply, in_one_piece=kernel.takes_all)
         if error is not None:
-            self._postpone(index, chunk, results, len(results), error, attempts)
+            self._postpone(kernel, index, chunk, results, len(results), error, attempts)
             return None
         try:
             out = kernel.finish(chunk.head(len(results)), results)
         except Unusable as unusable:
-            self._postpone(index, chunk, results, unusable.index, unusable.error, attempts)
+            self._postpone(kernel, index, chunk, results, unusable.index, unusable.error, attempts)
             return None
         count = kernel.step.count
         count.received += len(results)
@@ -186,46 +200,22 @@ class Segment(Step[Any, Any]):
             self._end()
         return out
 
-    def _call(self, kernel: Kernel, inputs: list[Any], results: list[Any]) -> tuple[list[Any], Exception | None]:
-        """Call user code for the inputs that have no result yet. Ends early when the run is to end."""
-        switch = self._switch
-        rest = inputs[len(results) :] if results else inputs
-        iterator: Any = iter(rest)
-        switch.running = iterator  # published before the look at the switch: see Switch.stop
-        try:
-            if switch.one_by_one and not kernel.takes_all:
-                while len(results) < len(inputs) and switch.has_time():
-                    kernel.apply(iter([inputs[len(results)]]), results.append)
-            else:
-                kernel.apply(iterator, results.append)
-        except Exception as error:  # noqa: BLE001  # user code: its failure is data from here on
-            return results, error
-        except BaseException as error:
-            if switch.abandoned:
-                raise
-            switch.interrupted(error)
-        finally:
-            switch.running = None
-        return results, None
-
     def _postpone(
-        self, index: int, chunk: Chunk[Any], results: list[Any], at: int, error: Exception, attempts: int
+        self,
+        kernel: Kernel,
+        index: int,
+        chunk: Chunk[Any],
+        results: list[Any],
+        at: int,
+        error: Exception,
+        attempts: int,
     ) -> None:
         """The value at ``at`` failed: what is before it goes on now, the rest waits below it on the stack."""
-        kernel = self.kernels[index]
-        rest = _Work(index, chunk.tail(at))
-        rest.attempts = (attempts if at == 0 else 0) + 1
-        rest.results = results[at + 1 :]
-        first = rest.chunk.values if kernel.whole else rest.chunk.values[0]
-        members = rest.chunk.origins.members(0)
-        if kernel.whole:
-            members = [member for value in range(len(rest.chunk)) for member in rest.chunk.origins.members(value)]
-        rest.failure = Failure(kernel.step.site, error, first, members, rest.attempts)
+        rest = Work(index, chunk.tail(at), results[at + 1 :])
+        rest.fail(kernel, error, 1 if at else attempts + 1)
         self._work.append(rest)
         if at:
-            before = _Work(index, chunk.head(at))
-            before.results = results[:at]
-            self._work.append(before)
+            self._work.append(Work(index, chunk.head(at), results[:at]))
 
     def _end(self) -> None:
         """Nothing behind what was handed on so far will leave this segment."""

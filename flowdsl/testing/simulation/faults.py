@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
 from attrs import evolve, frozen
 
-from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
-from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.types import Message
 
@@ -205,32 +202,3 @@ class Risk:
     def fail(self, chance: float, text: str) -> None:
         if self._dice.falls(chance):
             raise SimulatedFault(text)
-
-
-class RiskyKernel(Kernel):
-    """A kernel whose function may be slow or fail, at any of the values."""
-
-    def __init__(self, kernel: Kernel, risk: Callable[[], None]) -> None:
-        super().__init__(kernel.step, kernel.handler)
-        self._kernel, self._risk = kernel, risk
-        self.takes_all, self.whole = kernel.takes_all, kernel.whole
-        self.ended = kernel.ended
-
-    def inputs(self, chunk: Chunk[Any]) -> list[Any]:
-        return self._kernel.inputs(chunk)
-
-    def apply(self, inputs: Iterator[Any], done: Done) -> None:
-        self._kernel.apply(self._risked(inputs), done)
-
-    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
-        out = self._kernel.finish(chunk, results)
-        self.ended = self._kernel.ended
-        return out
-
-    def emitted(self, out: Chunk[Any]) -> int:
-        return self._kernel.emitted(out)
-
-    def _risked(self, inputs: Iterator[Any]) -> Iterator[Any]:
-        for value in inputs:
-            self._risk()
-            yield value

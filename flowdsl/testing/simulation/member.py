@@ -9,15 +9,16 @@ from flowdsl.brokers.protocols import Client, Outgoing, Settings
 from flowdsl.compiler import new_run, prepare
 from flowdsl.errors import BrokerError, StepFailed, StopTimeout
 from flowdsl.processing.loop import Loop
-from flowdsl.stages.ending import SinkKernel
+from flowdsl.stages.ending import SinkCall
 from flowdsl.stages.failures import Stop
-from flowdsl.stages.kernel import Kernel
+from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.segment import Segment
 from flowdsl.stages.switch import Switch
 from flowdsl.stages.writing import WriteKernel
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.testing.simulation.broker import SimulatedConsumer, SimulatedProducer
-from flowdsl.testing.simulation.faults import Dice, FaultyStage, Risk, RiskyKernel, SimulatedFault
+from flowdsl.testing.simulation.faults import Dice, FaultyStage, Risk, SimulatedFault
+from flowdsl.testing.simulation.risky import risky
 from flowdsl.testing.simulation.scene import Scene
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import CommitPolicy
@@ -144,12 +145,11 @@ class Member:
             stage.kernels = tuple(self._risky(kernel) for kernel in stage.kernels)
         return FaultyStage(stage, self._dice, self._clock, fails=bool(names))
 
-    def _risky(self, kernel: Kernel) -> Kernel:
+    def _risky(self, kernel: Fusable) -> Fusable:
         """Sinks have their own risk; a record that is skipped or a dead letter by chance would look lost."""
-        of_sink = isinstance(kernel, SinkKernel | WriteKernel)
-        return (
-            RiskyKernel(kernel, self.risk.of_function) if isinstance(kernel.handler, Stop) and not of_sink else kernel
-        )
+        if not isinstance(kernel.handler, Stop) or isinstance(kernel, SinkCall | WriteKernel):
+            return kernel
+        return risky(kernel, self.risk.of_function)
 
     def _sink(self, name: str, target: Any) -> Any:
         risk = self.risk.of_sink if name in self._scene.may_fail else _no_risk
