@@ -34,7 +34,10 @@ class Listener(Protocol):
     """Told of changes of the assignment, from within ``read``, on its thread. Never raises: it stores what went wrong."""
 
     def assigned(self, partitions: Mapping[Partition, int]) -> None:
-        """These were added; the values are the offsets at which they will be read."""
+        """These were added; the values are the offsets at which they will be read.
+
+        Told with none as well, when a group has nothing for this member.
+        """
         ...
 
     def revoked(self, partitions: Collection[Partition]) -> None:

@@ -14,7 +14,7 @@ from flowdsl.types import Partition, Record
 Until = Literal["end"] | datetime | None
 
 WITHOUT_PARTITIONS = 5.0
-"""Seconds after which a bounded run ends that is assigned no partition: others have them all."""
+"""Seconds after which a bounded run ends that was assigned no partition: others have them all."""
 
 
 class Chosen(Records):
@@ -56,6 +56,7 @@ class Bounds:
         self._until = until
         self._ends: Mapping[Partition, int] | None = None
         self._positions: dict[Partition, int] = {}
+        self._was_assigned = False
         self._without_since: float | None = None
         self.total: int | None = count
         """How many records there are to read in all, where that is known."""
@@ -72,6 +73,8 @@ class Bounds:
             self._ends = consumer.ends()
 
     def assigned(self, partitions: Mapping[Partition, int]) -> None:
+        """These were added: none, where the group has nothing for this member. Joining may take as long as it likes."""
+        self._was_assigned = True
         self._positions.update(partitions)
         if self._ends is not None:
             waiting = sum(max(0, end - partitions[p]) for p, end in self._ends.items() if p in partitions)
@@ -112,6 +115,8 @@ class Bounds:
             return True
         if self._ends is None:
             return False
+        if not self._was_assigned:
+            return not self._ends
         if not self._positions:
             self._without_since = self._without_since or self._clock()
             return self._clock() - self._without_since >= WITHOUT_PARTITIONS

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from functools import partial
 
 from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import Clock, Deadline
-from flowdsl.errors import BrokerError, CommitFailed
+from flowdsl.errors import BrokerError, CommitFailed, Fenced
 from flowdsl.stages.ledger import Ledger
 from flowdsl.types import NEVER, CommitPolicy, Partition
+
+AGAIN = 0.05
+"""Seconds between a commit that failed and the next one, where a run waits for it."""
 
 logger = logging.getLogger("flowdsl")
 
@@ -116,6 +120,10 @@ class Gate:
             if self._under_way is None:
                 break
             self._settle(deadline)
+            if isinstance(self.error, Fenced):
+                break
+            if self.error is not None:
+                deadline.pause(AGAIN)
         missing = self._news()
         if missing and self._is_in_time():
             shown = ", ".join(f"{partition} up to {offset}" for partition, offset in sorted(missing.items()))
@@ -160,15 +168,18 @@ class Gate:
         self._last_done = self._ledger.done if self._ledger is not None else 0
         if news:
             self._under_way = news
-            self._consumer.commit(news, self._answered)
+            self._consumer.commit(news, partial(self._answered, news))
 
-    def _answered(self, error: BrokerError | None) -> None:
-        sent, self._under_way = self._under_way, None
-        self.error = error
+    def _answered(self, sent: Mapping[Partition, int], error: BrokerError | None) -> None:
+        """May come late, when another commit is under way already."""
+        if self._under_way is sent:
+            self._under_way = None
+        failed_before, self.error = self.error is not None, error
         if error is not None:
-            logger.warning("a commit failed and will be repeated: %s", error)
+            level = logging.DEBUG if failed_before else logging.WARNING  # told once, until one succeeds
+            logger.log(level, "a commit failed and will be repeated: %s", error)
             return
-        for partition, offset in (sent or {}).items():
+        for partition, offset in sent.items():
             self.committed[partition] = offset
             if partition in self._assigned:
                 self._acknowledged[partition] = max(offset, self._acknowledged.get(partition, 0))

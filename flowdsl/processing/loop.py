@@ -72,7 +72,7 @@ class Loop:
             bounds=self.bounds,
             invalid=self._invalid,
             drain_to_add=not self.compiled,
-            join_timeout=join_timeout,
+            join_timeout=stop_timeout if join_timeout is None else join_timeout,
         )
 
     # -- a whole run ----------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Membership:
         bounds: Bounds,
         invalid: InvalidRecords | None,
         drain_to_add: bool,
-        join_timeout: float | None,
+        join_timeout: float,
     ) -> None:
         self._consumer, self._clock = consumer, clock
         self._gate, self._feeder, self._pipelines, self._bounds, self._invalid = (
@@ -50,8 +50,7 @@ class Membership:
             invalid,
         )
         self._drain_to_add = drain_to_add
-        patience = consumer.poll_interval / SHARE
-        self._seconds = patience if join_timeout is None else min(patience, join_timeout)
+        self._seconds = min(consumer.poll_interval / SHARE, join_timeout)
         self.partitions: set[Partition] = set()
         self.error: BaseException | None = None
         self.was_assigned = False

@@ -94,6 +94,7 @@ class InGroup:
         self._group = group
         self._poll_interval, self._eager, self._commits_start = poll_interval, eager, commits_start
         self.member_id: int | None = None
+        self._was_told = False
         self.positions: dict[Partition, int] = {}
         for key in subscription.remembered():
             group.began(key, storage.births)
@@ -109,9 +110,13 @@ class InGroup:
             elif order.revoke:
                 self._give_up(order.revoke)
             elif order.assign:
+                self._was_told = True
                 self._take(order.assign)
             else:
-                return
+                break
+        if not self._was_told:
+            self._was_told = True
+            self._listener.assigned({})
 
     def commit(self, offsets: dict[Partition, int]) -> BrokerError | None:
         return self._group.commit(-1 if self.member_id is None else self.member_id, offsets)
