@@ -5,6 +5,7 @@ Its sink is a file that is synced before ``write`` returns. A line is partition,
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -39,6 +40,7 @@ def line(pair: tuple[bytes, Record[bytes | None]]) -> str:
 
 
 def main(address: str, topic: str, group: str, protocol: str, path: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(relativeCreated)d %(message)s")
     kafka = Kafka(address)
     flow = (
         kafka.source(topic, group_id=group, settings=settings_of(protocol))

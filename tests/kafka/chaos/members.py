@@ -38,6 +38,11 @@ class Member:
         """Running, and nothing was done to it yet."""
         return self.running and not self.frozen_until and not self.stop_by
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether it ever had partitions; until then it may be told that there is no broker, and has no handler of signals."""
+        return "assigned: " in self.log.read_text()
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.stop_by = time.monotonic() + STOP_TIMEOUT + GRACE
@@ -94,7 +99,8 @@ class Members:
             time.sleep(0.05)
         for member in self.everyone:
             code = member.process.returncode
-            if code not in {0, -signal.SIGKILL} and "CommitFailed" not in member.log.read_text():
+            early = code == -signal.SIGTERM and not member.has_joined
+            if code not in {0, -signal.SIGKILL} and not early and "CommitFailed" not in member.log.read_text():
                 self.findings.append(f"member {member.number} ended with {code}:\n{member.log.read_text()[-3000:]}")
 
     def kill(self) -> None:

@@ -25,6 +25,7 @@ IN_FLIGHT = 1.0
 """Seconds from a record's arrival until its offset may be committed, on a busy machine."""
 
 MOST_MEMBERS = 4
+JOINS_WITHIN = 30.0
 SETTLES_WITHIN = 120.0
 
 
@@ -85,14 +86,22 @@ class Run:
 
     def _member(self, fault: Fault, happens: Callable[[Any], None]) -> None:
         at_work = self.members.at_work()
-        happens(at_work[fault.pick % len(at_work)])
-        if len(at_work) == 1:
+        if at_work:
+            happens(at_work[fault.pick % len(at_work)])
+        if len(at_work) <= 1:
             self.members.join()
 
     def _broker(self, down: Callable[[], None], seconds: float, up: Callable[[], object]) -> None:
+        self.wait_for_members()
         down()
         self.rest(seconds, sampling=False)
         up()
+
+    def wait_for_members(self) -> None:
+        """Who starts while there is no broker is told so and ends; that is not what this is about."""
+        until = time.monotonic() + JOINS_WITHIN
+        while not all(member.has_joined for member in self.members.at_work()) and time.monotonic() < until:
+            self.rest(0.2)
 
     def rest(self, seconds: float, *, sampling: bool = True) -> None:
         """Let time pass, looking at members and commits."""
