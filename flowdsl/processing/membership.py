@@ -90,12 +90,14 @@ class Membership:
     def settle(self) -> bool:
         """After a read: go back to what is not done, have a pipeline. False: what was read must not be used."""
         rewinds, self._rewinds = self._rewinds, False
+        if not self.partitions or not (rewinds or self._pipelines.current is None):
+            return not rewinds  # the quiet case: nobody asks what is done, which costs something for each record
         offsets = {partition: self._gate.reached(partition) for partition in self.partitions}
-        if rewinds and offsets:
+        if rewinds:
             # Partitions that stay are not rewound by the broker: what the join left unfinished is asked for again.
             self._consumer.seek(offsets)
             self._bounds.moved(offsets)
-        if offsets and self._pipelines.current is None:
+        if self._pipelines.current is None:
             self._pipelines.open(offsets)
         return not rewinds
 
