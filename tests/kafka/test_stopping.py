@@ -91,6 +91,6 @@ def test_process_is_gone_by_its_deadline_when_the_broker_hangs(
         assert output.split() in (["CommitFailed"], ["StopTimeout"]) or lag == 0
         with program(COPY, own_kafka.address, t, g, protocol) as process:  # what was not committed comes again
             add(kafka, t, range(200, 201))
-            lines_until(process, "200")
+            wait_for(lambda: kafka.committed(g) == {Partition(Topic(t), 0): 201})
         copied = {int(record.value or b"-1") for record in kafka.read(f"{t}-out")}
         assert copied >= set(range(200))
