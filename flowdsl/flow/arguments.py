@@ -20,7 +20,7 @@ def checked_topics(topics: object) -> Sequence[str] | Pattern[str]:
         pattern: Pattern[Any] = topics  # pyright: ignore[reportUnknownVariableType]  # of texts or bytes, looked at next
         return _pattern(pattern)
     if isinstance(topics, str):
-        return (check_topic_name(topics, "topics"),)
+        return (_name_of(topics),)
     if not isinstance(topics, list | tuple | set | frozenset):
         msg = f"topics must be a name, a list of names or a compiled pattern, not {shown(topics)}"
         raise TypeError(msg)
@@ -29,6 +29,16 @@ def checked_topics(topics: object) -> Sequence[str] | Pattern[str]:
         msg = f"topics must name at least one topic, but is {topics!r}"
         raise ValueError(msg)
     return names
+
+
+def _name_of(topic: str) -> str:
+    try:
+        return check_topic_name(topic, "topics")
+    except ValueError as wrong:
+        if set(topic).isdisjoint("*+?|[]()^$\\"):
+            raise
+        msg = f"{wrong}; for a pattern give re.compile({topic!r})"
+        raise ValueError(msg) from None
 
 
 def _pattern(pattern: Pattern[Any]) -> Pattern[str]:

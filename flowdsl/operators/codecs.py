@@ -149,9 +149,8 @@ def _function_of(codec: Any, method: str, name: str) -> Callable[[Any], Any]:
         return _plain.decode if method == "decode" else _encoder.encode
     if isinstance(codec, TypedJson):
         return codec.decoder if method == "decode" else _encoder.encode
-    bound = (
-        None if isinstance(codec, type) else getattr(codec, method, None)
-    )  # str.encode belongs to texts, str is a function
+    # str.encode belongs to texts, and str itself is a function; the name of an encoding is no codec
+    bound = None if isinstance(codec, type | str | bytes | bytearray) else getattr(codec, method, None)
     if not callable(bound) and not callable(codec):
         msg = f"{name} must be a function or an object with {method}, not {shown(codec)}"
         raise TypeError(msg)

@@ -40,9 +40,9 @@ def call_of(node: Node) -> str:
     required: list[str] = []
     named: list[str] = []
     for each in attrs.fields(type(node)):
-        value = getattr(node, each.name)
-        if "one or several" in each.metadata and isinstance(value, tuple) and len(value) == 1:
-            (value,) = value
+        value: Any = getattr(node, each.name)
+        if "one or several" in each.metadata and isinstance(value, tuple):
+            value = _alone(value)  # pyright: ignore[reportUnknownArgumentType]  # of whatever the node has
         if not each.repr or each.name == "ends":
             continue
         if each.default is attrs.NOTHING and "keyword" not in each.metadata:
@@ -52,6 +52,10 @@ def call_of(node: Node) -> str:
     given = required + named
     leads_on = (isinstance(node, Operator) and node.branches) or hasattr(node, "plans")
     return f"{node.word}({', '.join(given)})" if given or not leads_on else node.word
+
+
+def _alone(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else values
 
 
 def value_of(value: Any) -> str:

@@ -198,6 +198,7 @@ def test_source_remembers_what_was_said(broker: LocalBroker) -> None:
     ("arguments", "named"),
     [
         ({"topics": ""}, "topics.*''"),
+        ({"topics": "web.*"}, r"topics.*re\.compile\('web\.\*'\)"),
         ({"topics": []}, r"topics.*\[\]"),
         ({"topics": ["a", 5]}, "topics.*5"),
         ({"topics": 5}, "topics.*5"),

@@ -44,8 +44,9 @@ def broker() -> Iterator[LocalBroker]:
 
 
 def read(broker: LocalBroker, topics: Any = "t", **given: Any) -> list[str]:
-    flow = broker.source(topics, decode=TEXT, **given) | to_list()
-    return flow.run(until="end")
+    flow: Any = broker.source(topics, decode=TEXT, **given) | to_list()
+    letters: list[str] = flow.run(until="end")
+    return letters
 
 
 STARTS: list[tuple[Any, str]] = [

@@ -137,8 +137,12 @@ WRONG_TYPES: list[tuple[str, Callable[..., Any], Any]] = [
     ("factory", through, Factory),
     ("codec", decode, 3),
     ("codec", encode, 3),
+    ("codec", encode, "utf-8"),
+    ("codec", decode, b"utf-8"),
     ("values", from_iterable, 3),
     ("flows", merge, 3),
+    ("flows", merge, [from_iterable([1])]),
+    ("branch 1", broadcast, [map_(str)]),
     ("initial", lambda given: scan(add, given), []),
     ("initial", lambda given: scan(add, given), {}),
     ("initial", lambda given: fold(add, given, size=3), set()),
@@ -156,6 +160,10 @@ WRONG_TYPES: list[tuple[str, Callable[..., Any], Any]] = [
     ("partition", lambda given: BROKER.sink("t", partition=given), "0"),
     ("partition", lambda given: BROKER.sink("t", partition=given), True),
     ("encode", lambda given: BROKER.sink("t", encode=given), 3),
+    ("encode", lambda given: BROKER.sink("t", encode=given), "utf-8"),
+    ("decode", lambda given: BROKER.source("t", decode=given), b"utf-8"),
+    ("encode", lambda given: BROKER.write("t", [], encode=given), "utf-8"),
+    ("decode", lambda given: BROKER.read("t", decode=given), b"utf-8"),
 ]
 
 
