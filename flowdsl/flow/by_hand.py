@@ -104,13 +104,19 @@ class ByHand:
     def consumer(
         self, *, group_id: str | None, start: Start = "earliest", settings: Mapping[str, object] = NO_SETTINGS
     ) -> Consumer:
-        """What ``StreamProcessor`` reads from."""
+        """What ``StreamProcessor`` reads from: it yields each record as a ``BrokerValue[KafkaPayload]``."""
         return self.client.consumer(
             group_id=group_or_none(group_id), start=checked_start(start), settings=checked_settings(settings)
         )
 
     def producer(self, *, settings: Mapping[str, object] = NO_SETTINGS) -> Producer:
-        """What ``Produce`` sends with."""
+        """What ``Produce`` sends with.
+
+        >>> from flowdsl import LocalBroker, Topic
+        >>> from flowdsl.strategies import KafkaPayload
+        >>> LocalBroker().producer().produce(Topic("greetings"), KafkaPayload(None, b"hello")).result().offset
+        0
+        """
         return self.client.producer(settings=checked_settings(settings))
 
     # -- topics and groups ----------------------------------------------------------------------------------------
@@ -124,7 +130,14 @@ class ByHand:
         settings: Mapping[str, object] = NO_SETTINGS,
         exist_ok: bool = True,
     ) -> None:
-        """Make a topic. One that exists is taken as it is, or is a BrokerError with ``exist_ok=False``."""
+        """Make a topic. One that exists is taken as it is, or is a BrokerError with ``exist_ok=False``.
+
+        >>> from flowdsl import LocalBroker
+        >>> broker = LocalBroker()
+        >>> broker.create_topic("orders", partitions=3)
+        >>> broker.topics()
+        {'orders': 3}
+        """
         self.client.create_topic(
             check_topic_name(name, "name"),
             partitions=checked_count(partitions, "partitions"),
@@ -146,7 +159,17 @@ class ByHand:
         return self.client.committed(checked_group(group_id))
 
     def lag(self, group_id: str) -> dict[Partition, int]:
-        """How many records are still to be read of each partition with a committed offset."""
+        """How many records are still to be read of each partition with a committed offset.
+
+        >>> from flowdsl import LocalBroker, take, to_list
+        >>> broker = LocalBroker()
+        >>> broker.write("greetings", ["hello", "world", "!"])
+        3
+        >>> (broker.source("greetings", group_id="readers") | take(1) | to_list()).run()
+        [b'hello']
+        >>> broker.lag("readers")
+        {Partition(topic=Topic(name='greetings'), index=0): 2}
+        """
         return self.client.lag(checked_group(group_id))
 
     def close(self) -> None:

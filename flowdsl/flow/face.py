@@ -99,6 +99,17 @@ class Broker(ByHand):
         With a ``group_id`` offsets are committed and partitions shared with the other members; without one all
         partitions are read and nothing is committed. ``start``: where a group begins that has no offset yet.
         ``tombstones``: what becomes of null values. ``on_gap``: what happens when records are gone unread.
+
+        Nothing is read before the flow runs; then a topic that does not exist raises TopicNotFound.
+
+        >>> from flowdsl import TEXT, LocalBroker, to_list
+        >>> broker = LocalBroker()
+        >>> broker.write("greetings", ["hello", "world"])
+        2
+        >>> (broker.source("greetings", group_id="readers", decode=TEXT) | to_list()).run(until="end")
+        ['hello', 'world']
+        >>> broker.committed("readers")
+        {Partition(topic=Topic(name='greetings'), index=0): 2}
         """
         return Flow(
             Plan(
@@ -174,7 +185,15 @@ class Broker(ByHand):
         """Produce each value to a topic; its offset moves once the broker acknowledged it.
 
         Topic, key, headers, timestamp and partition are values or functions of the payload, before ``encode``.
-        ``INHERIT``: that of the record the value came from. A payload of None is a tombstone.
+        ``INHERIT``: that of the record the value came from. A payload of None is a tombstone. After a crash, values
+        that were not done are produced again.
+
+        >>> from flowdsl import JSON, LocalBroker, from_iterable
+        >>> broker = LocalBroker()
+        >>> (from_iterable([{"id": "a"}]) | broker.sink("orders", key=lambda order: order["id"], encode=JSON)).run().delivered
+        1
+        >>> [(record.key, record.value) for record in broker.read("orders")]
+        [(b'a', b'{"id":"a"}')]
         """
         node: ProduceTo[Any] = ProduceTo(
             client=self.client,

@@ -62,7 +62,15 @@ def from_observable(
 
 
 def last(n: int) -> Last:
-    """For ``start=``: begin ``n`` records before the end of each partition, where a group has no offset yet."""
+    """For ``start=``: begin ``n`` records before the end of each partition, where a group has no offset yet.
+
+    >>> from flowdsl import LocalBroker, last, to_list
+    >>> broker = LocalBroker()
+    >>> broker.write("greetings", ["hello", "world"])
+    2
+    >>> (broker.source("greetings", start=last(1)) | to_list()).run(until="end")
+    [b'world']
+    """
     return Last(count(n, "n"))
 
 

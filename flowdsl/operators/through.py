@@ -90,6 +90,14 @@ def through(factory: Any, *, name: str | None = None, on_error: OnError | None =
     ``factory.create_with_partitions(commit, partitions, downstream)`` is called for every assignment, and the strategy
     hands its results to ``downstream``. With the form of two arguments it ends the flow and must commit by itself;
     then it cannot stand inside a branch.
+
+    >>> from flowdsl import from_iterable, through, to_list
+    >>> from flowdsl.strategies import RunTask
+    >>> class Doubled:
+    ...     def create_with_partitions(self, commit, partitions, downstream):
+    ...         return RunTask(lambda message: 2 * message.payload, downstream)
+    >>> (from_iterable([1, 2]) | through(Doubled()) | to_list()).run()
+    [2, 4]
     """
     return Through(factory=factory, ends=_ends(factory), name=name, on_error=on_error)
 

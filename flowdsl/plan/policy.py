@@ -72,6 +72,16 @@ def dead_letter(sink: Callable[[Flow[bytes]], ClosedFlow[Stats]]) -> ErrorPolicy
     headers are those of the record, with headers added that tell what happened: ``flowdsl-topic``, ``-partition``,
     ``-offset``, ``-timestamp``, ``-step``, ``-exception``, ``-message``, ``-attempts``. The offset moves once the sink
     has the record. Of a failed group every original record is sent.
+
+    >>> from flowdsl import LocalBroker, dead_letter, map_, to_list
+    >>> broker = LocalBroker()
+    >>> broker.write("numbers", ["1", "two"])
+    2
+    >>> flow = broker.source("numbers") | map_(int, on_error=dead_letter(broker.sink("no-numbers"))) | to_list()
+    >>> flow.run(until="end")
+    [1]
+    >>> [record.value for record in broker.read("no-numbers")]
+    [b'two']
     """
     if not callable(sink):  # pyright: ignore[reportUnnecessaryComparison]  # users without a type checker
         msg = f"sink must be a sink or a fragment that ends in one, not {shown(sink)}"

@@ -8,10 +8,11 @@ import pytest
 
 import flowdsl.flow
 import flowdsl.operators
+import flowdsl.plan
 
 MODULES = [
     f"{package.__name__}.{module.name}"
-    for package in (flowdsl.operators, flowdsl.flow)
+    for package in (flowdsl.operators, flowdsl.flow, flowdsl.plan)
     for module in pkgutil.iter_modules(package.__path__)
 ]
 
