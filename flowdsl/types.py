@@ -36,8 +36,8 @@ class Topic:
 class Partition:
     """One partition of a topic; ``index`` starts at 0."""
 
-    topic: Topic
-    index: int
+    topic: Topic = field(validator=instance_of(Topic))
+    index: int = field(validator=instance_of(int))
 
     def __str__(self) -> str:
         return f"{self.topic.name}[{self.index}]"
