@@ -15,6 +15,9 @@ from flowdsl.operators.source import BrokerSource
 from flowdsl.types import KafkaPayload, Partition, Topic
 
 FIVE_AND_VALUE: tuple[Any, ...] = (5, b"v")
+TEXT_AS_TOPIC: tuple[Any, ...] = ("t", 0)
+TEXT_AS_INDEX: tuple[Any, ...] = (Topic("t"), "0")
+BYTES_AS_NAME: tuple[Any, ...] = (b"t",)
 NONE_AND_FIVE: tuple[Any, ...] = (None, 5)
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -256,9 +259,9 @@ def test_wrong_arguments_of_sink_are_named(broker: LocalBroker, arguments: dict[
         (lambda broker: broker.create_topic("t", settings={5: "1"}), "settings.*5"),
         (lambda broker: broker.producer().produce("t", KafkaPayload(None, b"v")), "destination.*'t'"),
         (lambda broker: broker.producer().produce(Topic("t"), b"v"), "payload.*b'v'"),
-        (lambda _: Partition("t", 0), "topic.*'t'"),
-        (lambda _: Partition(Topic("t"), "0"), "index.*'0'"),
-        (lambda _: Topic(b"t"), "name.*b't'"),
+        (lambda _: Partition(*TEXT_AS_TOPIC), "topic.*'t'"),
+        (lambda _: Partition(*TEXT_AS_INDEX), "index.*'0'"),
+        (lambda _: Topic(*BYTES_AS_NAME), "name.*b't'"),
         (lambda broker: broker.producer().produce(Topic("t"), KafkaPayload(*FIVE_AND_VALUE)), "key.*5"),
         (lambda broker: broker.producer().produce(Topic("t"), KafkaPayload(*NONE_AND_FIVE)), "value.*5"),
         (lambda broker: broker.read("t", decode=5), "decode.*5"),
