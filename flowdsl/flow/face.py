@@ -150,11 +150,11 @@ class Broker(ByHand):
         headers: Headers | Inherit | Callable[[Any], Headers] = INHERIT,
         timestamp: datetime | Inherit | Callable[[Any], datetime | None] | None = INHERIT,
         partition: int | Callable[[Any], int] | None = None,
-        encode: Encoder[T],
+        encode: FB | Hint1,
         settings: Mapping[str, object] = NO_SETTINGS,
         name: str | None = None,
         on_error: OnError | None = None,
-    ) -> Fragment[Flow[T | None], ClosedFlow[Stats]]: ...
+    ) -> ProduceTo[FB]: ...
     @overload
     def sink(
         self,
@@ -164,11 +164,11 @@ class Broker(ByHand):
         headers: Headers | Inherit | Callable[[Any], Headers] = INHERIT,
         timestamp: datetime | Inherit | Callable[[Any], datetime | None] | None = INHERIT,
         partition: int | Callable[[Any], int] | None = None,
-        encode: FB | Hint1,
+        encode: Encoder[T],
         settings: Mapping[str, object] = NO_SETTINGS,
         name: str | None = None,
         on_error: OnError | None = None,
-    ) -> ProduceTo[FB]: ...
+    ) -> Fragment[Flow[T | None], ClosedFlow[Stats]]: ...
     def sink(
         self,
         topic: str | Callable[[Any], str],

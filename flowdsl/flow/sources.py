@@ -107,8 +107,9 @@ def _open_plan(flow: object) -> Plan:
         text = "a flow that ends in a sink cannot be merged: merge the flows first, and put the sink behind"
         raise FlowDefinitionError([Problem(text, last.name or last.word, last.where.file, last.where.line)])
     if not isinstance(flow, Flow):
+        what = shown(flow)
         hint = ": give them one by one, merge(a, b)" if isinstance(flow, list | tuple) else ""
-        msg = f"flows must be flows with a source, not {shown(flow)}{hint}"
+        msg = f"flows must be flows with a source, not {what}{hint}"
         raise TypeError(msg)
     return flow.plan
 

@@ -16,8 +16,9 @@ from flowdsl.stages.parts import Build, Strategy
 def branch(label: str, operator: object) -> Branch:
     """A branch that is not built yet."""
     if not callable(operator):
+        what = shown(operator)
         hint = ": give the branches one by one, broadcast(a, b)" if isinstance(operator, list | tuple) else ""
-        msg = f"the branch {label} must be an operator, a sink or a fragment, not {shown(operator)}{hint}"
+        msg = f"the branch {label} must be an operator, a sink or a fragment, not {what}{hint}"
         raise TypeError(msg)
     function: Callable[[Any], Any] = operator
     return Branch(label, function)

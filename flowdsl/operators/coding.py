@@ -79,14 +79,14 @@ def decode(
 
 
 @overload
+def encode(codec: FB | Hint1, *, name: str | None = ..., on_error: OnError | None = ...) -> Encode[FB]: ...
+@overload
 def encode(
     codec: Encoder[T],
     *,
     name: str | None = ...,
     on_error: OnError | None = ...,
 ) -> Fragment[Flow[T], Flow[bytes]]: ...
-@overload
-def encode(codec: FB | Hint1, *, name: str | None = ..., on_error: OnError | None = ...) -> Encode[FB]: ...
 def encode(codec: Any, *, name: str | None = None, on_error: OnError | None = None) -> Any:
     """Make bytes of values: ``encode(JSON)``, ``encode(TEXT)``, or with a function.
 

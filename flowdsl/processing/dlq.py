@@ -32,7 +32,7 @@ class KafkaDlqProducer(DlqProducer):
 
     def __init__(self, producer: Producer, topic: Topic) -> None:
         refuse_others("producer", producer, "what broker.producer() returns", hasattr(producer, "produce"))
-        refuse_others("topic", topic, 'a Topic("...")', isinstance(topic, Topic))
+        refuse_others("topic", topic, 'a Topic("...")', isinstance(topic, Topic))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
         self._producer, self._topic = producer, topic
 
     def produce(self, value: BrokerValue[KafkaPayload], reason: str | None = None) -> Future[Any]:

@@ -27,12 +27,12 @@ class Pipelines:
 
     def open(self, partitions: Mapping[Partition, int]) -> None:
         """A fresh pipeline for these partitions."""
-        pipeline: object = self._factory.create_with_partitions(self._commit, partitions)
+        pipeline: Any = self._factory.create_with_partitions(self._commit, partitions)
         if not isinstance(pipeline, ProcessingStrategy):
             maker = type(self._factory).__name__
             msg = f"create_with_partitions of {maker} must return a ProcessingStrategy, but returned {shown(pipeline)}"
             raise TypeError(msg)
-        self.current = pipeline  # pyright: ignore[reportUnknownMemberType]  # of whatever payloads
+        self.current = pipeline
 
     def drain(self, deadline: Deadline) -> BaseException | None:
         """Finish what was submitted, as far as the time allows; returns what went wrong. The pipeline is gone then.

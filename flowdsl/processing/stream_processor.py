@@ -36,11 +36,11 @@ class StreamProcessor:
     ) -> None:
         is_consumer = callable(getattr(consumer, "subscribe", None))
         refuse_others("consumer", consumer, "what broker.consumer(group_id=...) returns", is_consumer)
-        refuse_others("topic", topic, 'a Topic, such as Topic("orders")', isinstance(topic, Topic))
-        is_factory = isinstance(processor_factory, ProcessingStrategyFactory)
+        refuse_others("topic", topic, 'a Topic, such as Topic("orders")', isinstance(topic, Topic))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        is_factory = isinstance(processor_factory, ProcessingStrategyFactory)  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
         refuse_others("processor_factory", processor_factory, "a ProcessingStrategyFactory", is_factory)
-        refuse_others("commit_policy", commit_policy, "a CommitPolicy", isinstance(commit_policy, CommitPolicy))
-        refuse_others("dlq_policy", dlq_policy, "a DlqPolicy, or None", isinstance(dlq_policy, DlqPolicy | None))
+        refuse_others("commit_policy", commit_policy, "a CommitPolicy", isinstance(commit_policy, CommitPolicy))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        refuse_others("dlq_policy", dlq_policy, "a DlqPolicy, or None", isinstance(dlq_policy, DlqPolicy | None))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
         self._switch = Switch(clock)
         given = optional_seconds(join_timeout, "join_timeout")
         seconds = JOIN_SECONDS if given is None else given

@@ -66,9 +66,9 @@ def _single(value: object) -> Single:
     if not isinstance(value, BaseValue):
         msg = f"a compiled flow takes a Message with a BrokerValue, not one with {shown(value)}"
         raise TypeError(msg)
-    single: BaseValue[Any] = value
+    single: BaseValue[Any] = value  # pyright: ignore[reportUnknownVariableType]  # of whatever payload
     if not single.committable:
-        msg = f"a compiled flow takes records, and {shown(value)} stands for none: its committable is empty"
+        msg = f"a compiled flow takes records, and {shown(single)} stands for none: its committable is empty"
         raise ValueError(msg)
     return Single(single)
 

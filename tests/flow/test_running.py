@@ -11,6 +11,7 @@ import pytest
 from flowdsl import (
     TEXT,
     ClosedFlow,
+    Flow,
     LocalBroker,
     Partition,
     RunTimeout,
@@ -39,7 +40,8 @@ def broker() -> Iterator[LocalBroker]:
 
 
 def listed(broker: LocalBroker, **given: Any) -> ClosedFlow[list[str]]:
-    return broker.source("orders", group_id="g", decode=TEXT, **given) | to_list()
+    source: Flow[str] = broker.source("orders", group_id="g", decode=TEXT, **given)  # pyright: ignore[reportAssignmentType]  # nobody keeps tombstones here
+    return source | to_list()
 
 
 # -- where it ends --------------------------------------------------------------------------------------------------------

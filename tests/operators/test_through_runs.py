@@ -8,7 +8,7 @@ import pytest
 
 from flowdsl import LocalBroker, Partition, StepFailed, Topic, dead_letter, filter_, from_iterable, map_, sink, through
 from flowdsl.errors import InvalidMessage
-from flowdsl.strategies import BatchStep, CommitOffsets, FilterStep, RunTask, UnbatchStep
+from flowdsl.strategies import BatchStep, CommitOffsets, FilterStep, Message, RunTask, UnbatchStep
 from flowdsl.testing import Driver, VirtualClock
 
 P0, P1 = Partition(Topic("t"), 0), Partition(Topic("t"), 1)
@@ -49,7 +49,10 @@ def send(driver: Driver, *values: bytes) -> None:
 
 
 def test_task_in_the_middle_changes_values_one_by_one() -> None:
-    task = Middle(lambda after: RunTask(lambda message: message.payload.upper(), after))
+    def upper(message: Message[bytes]) -> bytes:
+        return message.payload.upper()
+
+    task = Middle(lambda after: RunTask(upper, after))
     driver = driver_of(map_(bytes), through(task), map_(bytes.decode), end())
     send(driver, b"a", b"b", b"c")
     driver.advance(1.0)

@@ -144,6 +144,7 @@ assert_type(raw | decode(parse) | encode(packed), Flow[bytes])
 assert_type(raw | decode(JSON), Flow[Any])
 assert_type(raw | decode(JSON(Order)), Flow[Order])
 assert_type(orders | encode(JSON), Flow[bytes])
+assert_type(orders | map_(total) | encode(str), Flow[str])
 assert_type(orders | through(Middle()), Flow[str])
 
 # Ends
@@ -162,6 +163,7 @@ assert_type(
 )
 assert_type(orders | broker.sink(lambda o: o.id, key=None, encode=packed), ClosedFlow[Stats])
 assert_type(orders | broker.sink("copy", encode=lambda o: o.id), ClosedFlow[Stats])
+assert_type(orders | map_(total) | broker.sink("copy", encode=str), ClosedFlow[Stats])
 assert_type(broker.source("x", decode=parse, tombstones="keep") | broker.sink("copy", encode=packed), ClosedFlow[Stats])
 assert_type((orders | map_(price) | to_list()).run(until="end"), list[float])
 assert_type((orders | sink(keep)).start(on_error=dead_letter(broker.sink("dead"))), RunHandle[Stats])
