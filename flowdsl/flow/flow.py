@@ -133,12 +133,7 @@ class Flow(Described, Generic[T_co]):
         *more: Callable[[Any], Any],
     ) -> Z6: ...
     def pipe(self, *operators: Callable[[Any], Any]) -> Any:
-        """``flow.pipe(a, b)`` is ``flow | a | b``.
-
-        >>> from flowdsl import from_iterable, map_, to_list
-        >>> from_iterable("ab").pipe(map_(str.upper), to_list()).run()
-        ['A', 'B']
-        """
+        """``flow.pipe(a, b)`` is ``flow | a | b``."""
         flow: Upstream = self
         for operator in operators:
             flow = flow.through(operator)
