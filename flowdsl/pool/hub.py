@@ -27,6 +27,8 @@ MOST_FAILURES = 5
 LOOK_SECONDS = 1.0
 """How long the thread sleeps at most."""
 REAP_SECONDS = 5.0
+ABANDONED_SECONDS = 1.0
+"""How long a worker may go on with what nobody wants any more: it may be about to end, and a new worker takes time to start."""
 
 logger = logging.getLogger("flowdsl")
 
@@ -99,6 +101,7 @@ class Hub(threading.Thread):
         while self._commands:
             self._commands.popleft()()
         if self._closing is None:
+            self.stop_abandoned(ABANDONED_SECONDS)
             self._fill()
         else:
             self._send_off(self._closing)
@@ -178,11 +181,11 @@ class Hub(threading.Thread):
             for seat in self.seats:
                 seat.forget(line)
 
-    def stop_abandoned(self) -> None:
-        """Kill workers that do what nobody wants any more."""
+    def stop_abandoned(self, seconds: float = 0.0) -> None:
+        """Kill workers that do what nobody wants any more, and have done so for that long."""
         for seat in self.seats:
             hand = seat.in_hand()
-            if hand is not None and hand[0].abandoned:
+            if hand is not None and hand[0].abandoned and SYSTEM_CLOCK() - hand[1] >= seconds:
                 seat.is_dismissed = True
                 seat.process.kill()
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import define
 
 BATCH_SECONDS = 0.02
 """A batch is as large as takes a worker so long: what it costs to send is little beside that, and nobody waits long."""
@@ -109,11 +109,22 @@ class Line:
         self.tried.set()
 
 
-@frozen
+@define
 class Batch:
-    """Values that went to a worker together."""
+    """Values that went to a worker together. The first ``done`` of them came back."""
 
     number: int
     line: Line
     errands: list[Errand]
     nbytes: int
+    done: int = 0
+
+    def next(self, count: int) -> list[Errand]:
+        """The next that came back."""
+        first, self.done = self.done, self.done + count
+        return self.errands[first : self.done]
+
+    @property
+    def rest(self) -> list[Errand]:
+        """What has not come back."""
+        return self.errands[self.done :]

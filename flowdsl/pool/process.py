@@ -17,6 +17,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ from flowdsl.pool import worker
 from flowdsl.pool.worker import CELL, HEADER, PROTOCOL, SETUP
 
 READ_BYTES = 1 << 18
+MOST_PARTS = 16
+"""So many pieces are written by one call, which may let other threads run: calls are what costs."""
 
 
 class Frame(NamedTuple):
@@ -86,18 +89,17 @@ class Process:
     def flush(self) -> None:
         """Write what can be written. That the worker is gone shows when it is read."""
         while self._out:
-            part = self._out[0]
             try:
-                sent = self._connection.send(part)
+                sent = self._connection.sendmsg(list(islice(self._out, MOST_PARTS)))
             except BlockingIOError:
                 return
             except OSError:
                 self._out.clear()
                 return
-            if sent == len(part):
-                self._out.popleft()
-            else:
-                self._out[0] = part[sent:]
+            while self._out and sent >= len(self._out[0]):
+                sent -= len(self._out.popleft())
+            if sent:
+                self._out[0] = self._out[0][sent:]
 
     def receive(self) -> Iterator[Frame]:
         """What has arrived. Raises EOFError, behind the last frame, once the worker is gone."""
@@ -126,7 +128,10 @@ class Process:
 
     def in_hand(self) -> InHand:
         """What the worker does just now. It may be changing: look twice where it matters."""
-        return InHand(*CELL.unpack_from(self._cell))
+        try:
+            return InHand(*CELL.unpack_from(self._cell))
+        except ValueError:  # it is gone
+            return InHand(0, 0, 0.0)
 
     def hang_up(self) -> None:
         """Tell the worker that nothing more will come: it ends when it has done what it has."""

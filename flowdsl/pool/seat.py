@@ -18,7 +18,7 @@ DEPTH = 2
 
 
 class Seat:
-    """Used by the pool's thread alone."""
+    """Used by the pool's thread, apart from ``look``."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -28,6 +28,7 @@ class Seat:
         self.is_dismissed = False
         """Whether it was killed because of what it had in hand."""
         self._batches: deque[Batch] = deque()
+        self._looked_at: Errand | None = None
 
     @property
     def has_room(self) -> bool:
@@ -58,34 +59,43 @@ class Seat:
         return True
 
     def done(self, frame: Frame) -> None:
-        """Write the outcomes of a batch."""
-        batch = self._batches.popleft()
+        """Write the outcomes of a batch, or of a part of it."""
+        batch = self._batches[0]
+        errands = batch.next(frame.line)
+        if not batch.rest:
+            self._batches.popleft()
         try:
             results, errors, seconds = pickle.loads(frame.body)  # noqa: S301  # from our own worker
         except Exception as error:  # noqa: BLE001  # whatever a user's class does when it is unpickled
-            _take_apart(batch, unreadable("function's result", error))
+            _take_apart(batch.line, errands, unreadable("function's result", error))
             return
-        batch.line.pace.learn(len(batch.errands), seconds, batch.nbytes)
-        batch.line.cleared(batch.errands)
-        _deliver(batch.errands, results, errors)
+        batch.line.pace.learn(len(errands), seconds, batch.nbytes * len(errands) // len(batch.errands))
+        batch.line.cleared(errands)
+        _deliver(errands, results, errors)
 
     def spoilt(self, frame: Frame) -> None:
         """The worker could not read a batch, or has no function for it."""
         batch = self._batches.popleft()
         sent: Raised = pickle.loads(frame.body)  # noqa: S301  # from our own worker
         if batch.line.error is None:
-            _take_apart(batch, unreadable("value", raised(sent)))
+            _take_apart(batch.line, batch.errands, unreadable("value", raised(sent)))
 
     def look(self) -> None:
-        """Note when the record in hand was begun."""
-        errand = self.in_hand()
-        if errand is not None:
-            errand[0].began = errand[1]
+        """Note when the value in hand was begun. Called by the thread that uses the pool.
+
+        One that is done and has not come back yet has not begun again: it must not be taken for one that is stuck.
+        """
+        hand, before = self.in_hand(), self._looked_at
+        self._looked_at = None if hand is None else hand[0]
+        if before is not None and before is not self._looked_at:
+            before.began = None
+        if hand is not None:
+            hand[0].began = hand[1]
 
     def in_hand(self) -> tuple[Errand, float] | None:
         """What the worker does just now, and since when."""
         hand = self.process.in_hand()
-        for batch in self._batches:
+        for batch in tuple(self._batches):  # at once: the pool's thread may change them meanwhile
             if batch.number == hand.number and hand.at < len(batch.errands) and self.process.in_hand() == hand:
                 return batch.errands[hand.at], hand.began
         return None
@@ -96,7 +106,7 @@ class Seat:
         culprit = None if hand is None else hand[0]
         self.process.reap(deadline)
         for batch in reversed(self._batches):
-            line, errands = batch.line, list(batch.errands)
+            line, errands = batch.line, batch.rest
             if culprit is not None and culprit in errands and not culprit.abandoned and line.blame(culprit):
                 errands.remove(culprit)
                 line.cleared([culprit])
@@ -115,13 +125,13 @@ def _travels(errand: Errand) -> bool:
     return True
 
 
-def _take_apart(batch: Batch, error: BaseException) -> None:
+def _take_apart(line: Line, errands: list[Errand], error: BaseException) -> None:
     """One of them is to blame. Where there are several, each is tried by itself."""
-    if len(batch.errands) > 1:
-        batch.line.give_back(batch.errands, suspects=batch.errands)
+    if len(errands) > 1:
+        line.give_back(errands, suspects=errands)
         return
-    batch.line.cleared(batch.errands)
-    for errand in batch.errands:
+    line.cleared(errands)
+    for errand in errands:
         if not errand.abandoned:
             errand.fail(error)
 

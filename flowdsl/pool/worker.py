@@ -20,15 +20,14 @@ import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from importlib import import_module
-from io import BufferedReader
 from socket import socket
 from typing import Any, Final, NamedTuple
 
 SETUP, FUNCTION, FORGET, BATCH = range(1, 5)
 """To a worker: the path of modules and the initializer; a function under a number; it is not needed any more; values."""
 READY, LOADED, FORGOTTEN, DONE, SPOILT = range(11, 16)
-"""From a worker: it is set up; the function is there (its number is 0 if it is not); it is gone; what came of a batch; a
-batch that it cannot read.
+"""From a worker: it is set up; the function is there (its number is 0 if it is not); it is gone; what came of the next values
+of a batch (how many stands where the function's number is elsewhere); a batch that it cannot read.
 """
 
 HEADER: Final = struct.Struct("<BQQQ")
@@ -38,6 +37,8 @@ CELL: Final = struct.Struct("<qqd")
 """In memory that worker and owner share: the batch in hand, the index of the record in hand, and when it was begun."""
 
 PROTOCOL: Final = 5
+TELL_SECONDS: Final = 0.05
+"""What came of a batch is sent at its end, or after so long if it takes longer than it should."""
 PARENT_SECONDS: Final = 0.5
 """How often a worker looks whether its parent still lives."""
 
@@ -92,7 +93,6 @@ class Worker:
 
     def __init__(self, connection: socket, cell: mmap.mmap) -> None:
         self._connection = connection
-        self._input: BufferedReader = connection.makefile("rb")
         self._cell = cell
         self._calls: dict[int, Call | Raised] = {}
         self._contexts: dict[int, AbstractContextManager[Call]] = {}
@@ -105,16 +105,16 @@ class Worker:
             FORGET: self._forget,
             BATCH: self._work,
         }
-        while len(head := self._input.read(HEADER.size)) == HEADER.size:
-            kind, line, number, length = HEADER.unpack(head)
-            serve[kind](line, number, self._input.read(length))
+        with self._connection.makefile("rb") as frames:
+            while len(head := frames.read(HEADER.size)) == HEADER.size:
+                kind, line, number, length = HEADER.unpack(head)
+                serve[kind](line, number, frames.read(length))
         for line in list(self._contexts):
             with suppress(BaseException):  # nobody is there to be told
                 self._close(line)
 
     def _send(self, kind: int, line: int, number: int, body: bytes) -> None:
-        self._connection.sendall(HEADER.pack(kind, line, number, len(body)))
-        self._connection.sendall(body)
+        self._connection.sendall(HEADER.pack(kind, line, number, len(body)) + body)
 
     def _set_up(self, line: int, number: int, body: bytes) -> None:
         sys.path[:], sys.argv[:], initializer = pickle.loads(body)  # noqa: S301  # from the owner
@@ -161,7 +161,8 @@ class Worker:
         if isinstance(call, Raised):
             self._send(SPOILT, line, number, dumps(call))
             return
-        began = time.monotonic()
+        mark, cell, clock = CELL.pack_into, self._cell, time.monotonic
+        began = clock()
         try:
             values: list[Any] = pickle.loads(body)  # noqa: S301  # from the owner
         except BaseException as error:  # noqa: BLE001  # the owner tells it of the record that is to blame
@@ -169,22 +170,28 @@ class Worker:
             return
         results: list[Any] = []
         errors: dict[int, Raised] = {}
-        mark, cell, clock = CELL.pack_into, self._cell, time.monotonic
         for index, value in enumerate(values):
-            mark(cell, 0, number, index, clock())
+            now = clock()
+            if now - began > TELL_SECONDS and results:
+                self._tell(number, results, errors, now - began)
+                results, errors, began = [], {}, now
+            mark(cell, 0, number, index, now)
             try:
                 results.append(call(value))
             except BaseException as error:  # noqa: BLE001  # whatever a user's function raises belongs to its record
+                errors[len(results)] = described(error)
                 results.append(None)
-                errors[index] = described(error)
         mark(cell, 0, 0, 0, 0.0)
-        self._send(DONE, line, number, _outcomes(results, errors, began))
+        self._tell(number, results, errors, clock() - began)
+
+    def _tell(self, number: int, results: list[Any], errors: dict[int, Raised], seconds: float) -> None:
+        self._send(DONE, len(results), number, _outcomes(results, errors, seconds))
 
 
-def _outcomes(results: list[Any], errors: dict[int, Raised], began: float) -> bytes:
+def _outcomes(results: list[Any], errors: dict[int, Raised], seconds: float) -> bytes:
     """The body of a ``DONE``. Results that cannot be pickled become errors."""
     try:
-        return dumps((results, errors, time.monotonic() - began))
+        return dumps((results, errors, seconds))
     except BaseException:  # noqa: BLE001  # whatever a user's class does when it is pickled: find the one to blame
         for index, result in enumerate(results):
             try:
@@ -193,7 +200,7 @@ def _outcomes(results: list[Any], errors: dict[int, Raised], began: float) -> by
                 results[index] = None
                 text = f"the function's result cannot be sent back: {error}"
                 errors[index] = described(TypeError(text))
-    return dumps((results, errors, time.monotonic() - began))
+    return dumps((results, errors, seconds))
 
 
 def _end_with(parent: int) -> None:
@@ -209,8 +216,8 @@ def main(connection: str, cell: str, parent: str) -> None:
     threading.Thread(target=_end_with, args=(int(parent),), name="flowdsl-parent", daemon=True).start()
     shared = mmap.mmap(int(cell), CELL.size)
     os.close(int(cell))
-    with suppress(ConnectionError):  # the owner is gone
-        Worker(socket(fileno=int(connection)), shared).run()
+    with socket(fileno=int(connection)) as owner, suppress(ConnectionError):  # it may be gone
+        Worker(owner, shared).run()
 
 
 if __name__ == "__main__":

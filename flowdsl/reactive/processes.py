@@ -91,8 +91,9 @@ class ProcessWorkers(Workers):
     def hand_out(self, tasks: Sequence[Task]) -> None:
         self._function.call(tasks)
 
-    def cancel(self, tasks: Collection[Task]) -> None:  # noqa: ARG002  # they know that they are abandoned
-        self._function.stop_abandoned()
+    def cancel(self, tasks: Collection[Task]) -> None:
+        if any(task.began is not None for task in tasks):  # what has just begun gets a moment to end
+            self._function.stop_abandoned()
 
     def give_up(self, task: Task) -> None:  # noqa: ARG002  # it knows that it is abandoned
         self._function.stop_abandoned()

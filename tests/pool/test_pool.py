@@ -299,6 +299,19 @@ def test_workers_ignore_sigint(make_pool: Make) -> None:
     assert pool.pids == [pid]
 
 
+def test_what_is_done_comes_back_while_the_rest_of_a_batch_takes_longer_than_it_should(make_pool: Make) -> None:
+    def slower_and_slower(n: int) -> int:
+        sleep(0.1 if n >= 1_000 else 0)
+        return n
+
+    function = make_pool().function(slower_and_slower)
+    called(function, range(1_000))
+    parcels = sent(function, range(1_000, 1_040))
+    assert outcomes(parcels[:1]) == [1_000]
+    assert not parcels[-1].arrived.is_set()
+    assert outcomes(parcels) == list(range(1_000, 1_040))
+
+
 # -- the end ----------------------------------------------------------------------------------------------------------
 
 
@@ -356,3 +369,10 @@ def test_a_pool_that_was_never_used_closes() -> None:
 def test_a_function_that_workers_cannot_load_is_refused(make_pool: Make) -> None:
     with pytest.raises(TypeError, match="cannot be loaded by worker processes: ValueError: not here"):
         make_pool().function(partial(max, Unloadable()))
+
+
+def test_a_worker_does_not_go_on_for_long_with_what_nobody_wants(make_pool: Make) -> None:
+    function = make_pool().function(sleep)
+    for parcel in sent(function, [1_000] * 3):
+        parcel.abandoned = True  # maybe before a worker begins with it
+    assert called(function, [0]) == [None]

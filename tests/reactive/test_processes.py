@@ -122,7 +122,7 @@ def test_a_record_that_exceeds_its_time_is_given_up_and_others_go_on():
 def test_cancelled_tasks_take_up_no_worker():
     with stage(Job("wait", sleep)) as it:
         tasks = it.hand_out(*[1_000] * 10)
-        for task in tasks:
+        for task in tasks:  # whether one has begun is not known yet
             task.abandoned = True
         it.workers.cancel(tasks)
         assert it.outcomes(it.hand_out(0)) == [None]
