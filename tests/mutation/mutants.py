@@ -50,10 +50,9 @@ MUTANTS = (
         """            first = outbox.popleft()
             try:
                 self.next_step.submit(first)
+                outbox.appendleft(first)
             except MessageRejected:
                 return
-            else:
-                continue
 """,
     ),
     Mutant(
