@@ -31,7 +31,7 @@ class Gate:
         self._ledger: Ledger | None = None
         self._assigned: dict[Partition, int] = {}
         self._reached: dict[Partition, int] = {}
-        self._under_way: Mapping[Partition, int] | None = None
+        self._under_way: dict[Partition, int] | None = None
         self._forced = False
         self._last_time = clock()
         self._last_done = 0
@@ -90,6 +90,8 @@ class Gate:
             self._assigned.pop(partition, None)
             self._reached.pop(partition, None)
             self._acknowledged.pop(partition, None)
+            if self._under_way is not None:
+                self._under_way.pop(partition, None)  # its answer says nothing about a later assignment
 
     def drop_ledger(self) -> None:
         """The pipeline is gone; what it had done is known."""
@@ -115,10 +117,10 @@ class Gate:
         if not self._may_commit:
             return
         self._settle(deadline)
-        while self._news() and not deadline.expired:
+        while self._under_way is None and self._news() and not deadline.expired:
             self._send()
             if self._under_way is None:
-                break
+                break  # too late: others may have these partitions by now
             self._settle(deadline)
             if isinstance(self.error, Fenced):
                 break
@@ -167,24 +169,20 @@ class Gate:
         self._last_time = self._clock()
         self._last_done = self._ledger.done if self._ledger is not None else 0
         if news:
-            self._under_way = news
+            self._under_way = dict(news)
             self._consumer.commit(news, partial(self._answered, news))
 
     def _answered(self, sent: Mapping[Partition, int], error: BrokerError | None) -> None:
-        """May come late, when another commit is under way already."""
-        if self._under_way is sent:
-            self._under_way = None
+        ours, self._under_way = self._under_way or {}, None
         failed_before, self.error = self.error is not None, error
         if error is not None:
             level = logging.DEBUG if failed_before else logging.WARNING  # told once, until one succeeds
             logger.log(level, "a commit failed and will be repeated: %s", error)
             return
-        for partition, offset in sent.items():
-            self.committed[partition] = offset
-            if partition in self._assigned:
-                self._acknowledged[partition] = max(offset, self._acknowledged.get(partition, 0))
+        self.committed.update(sent)
+        self._acknowledged.update(ours)
 
     def _settle(self, deadline: Deadline) -> None:
+        """Wait for the answer. One that does not come in time is waited for on: there is never a second one under way."""
         if self._under_way is not None:
             self._consumer.settle(deadline.remaining() or 0.0)
-            self._under_way = None

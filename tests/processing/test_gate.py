@@ -1,0 +1,207 @@
+"""The gate for commits against a plain model: what a broker may ever see, and what it must see in the end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowdsl.clock import Deadline
+from flowdsl.errors import BrokerError, CommitFailed
+from flowdsl.processing.gate import Gate
+from flowdsl.testing import VirtualClock
+from flowdsl.types import CommitPolicy, Partition, Topic
+
+PLACES = [Partition(Topic("orders"), index) for index in range(3)]
+INTERVAL = 10.0
+
+Answered = Callable[[BrokerError | None], None]
+
+
+class Wire:
+    """The part of a consumer that a gate uses. Commits take effect when they are answered well."""
+
+    commits = True
+    poll_interval = INTERVAL
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.stored: dict[Partition, int] = {}
+        self.under_way: deque[tuple[dict[Partition, int], Answered]] = deque()
+        self.answers_within: float | None = None
+        self.sent: list[dict[Partition, int]] = []
+
+    def commit(self, offsets: Mapping[Partition, int], answered: Answered) -> None:
+        assert not self.under_way, "a second commit is under way"
+        assert offsets, "a commit of nothing"
+        self.under_way.append((dict(offsets), answered))
+        self.sent.append(dict(offsets))
+
+    def answer(self, *, lost: bool) -> None:
+        if self.under_way:
+            offsets, answered = self.under_way.popleft()
+            if not lost:
+                self.stored.update(offsets)
+            answered(BrokerError("lost") if lost else None)
+
+    def settle(self, timeout: float) -> None:
+        if self.answers_within is not None and self.answers_within <= timeout:
+            self._clock.sleep(self.answers_within)
+            self.answer(lost=False)
+        else:
+            self._clock.sleep(timeout)
+
+
+class World:
+    """A gate, its wire, and what is true."""
+
+    def __init__(self, policy: CommitPolicy) -> None:
+        self.clock = VirtualClock()
+        self.wire = Wire(self.clock)
+        self.gate = Gate(self.wire, policy, self.clock)  # type: ignore[arg-type]  # the part of it that is used
+        self.owned: dict[Partition, int] = {}
+        self.done: dict[Partition, int] = {}
+        self.highest: dict[Partition, int] = {}
+
+    def assign(self, index: int) -> None:
+        place = PLACES[index]
+        if place not in self.owned:
+            start = self.wire.stored.get(place, 0)
+            self.owned[place] = self.done[place] = self.highest[place] = start
+            self.gate.assign({place: start})
+
+    def release(self, index: int) -> None:
+        self.owned.pop(PLACES[index], None)
+        self.gate.release([PLACES[index]])
+
+    def finish(self, index: int, more: int) -> None:
+        """More of a partition is done, whether or not it is assigned."""
+        place = PLACES[index]
+        offset = self.done.get(place, 0) + more
+        self.gate({place: offset})
+        if place in self.owned:
+            self.done[place] = max(offset, self.done[place])
+
+    def turn(self) -> None:
+        before = len(self.wire.sent)
+        self.gate.turn()
+        self.look_at(before)
+
+    def look_at(self, before: int) -> None:
+        """Every commit since is allowed."""
+        for offsets in self.wire.sent[before:]:
+            assert self.clock() - self.gate.last_read < INTERVAL, "nobody knows whose these are by now"
+            for place, offset in offsets.items():
+                assert place in self.owned
+                assert self.highest[place] <= offset <= self.done[place]
+                self.highest[place] = offset
+
+    def read(self) -> None:
+        self.gate.last_read = self.clock()
+
+    def send_last(self, seconds: float) -> bool:
+        """Whether everything is committed."""
+        before = len(self.wire.sent)
+        started = self.clock()
+        try:
+            self.gate.send_last(Deadline.after(self.clock, seconds))
+        except CommitFailed:
+            done = False
+        else:
+            done = self.clock() - self.gate.last_read < INTERVAL
+        assert self.clock() - started <= seconds + 1e-9
+        self.look_at(before)
+        return done
+
+    def check(self) -> None:
+        """Everything is committed; a commit of an earlier assignment that arrived late may have been further."""
+        for place in self.owned:
+            assert self.wire.stored.get(place, self.owned[place]) >= self.done[place]
+
+
+indexes = st.integers(0, 2)
+EVENTS = st.one_of(
+    st.tuples(st.just("assign"), indexes),
+    st.tuples(st.just("release"), indexes),
+    st.tuples(st.just("finish"), indexes, st.integers(0, 4)),
+    st.tuples(st.just("turn")),
+    st.tuples(st.just("answer"), st.booleans()),
+    st.tuples(st.just("pass"), st.sampled_from([0.1, 1.0, INTERVAL])),
+    st.tuples(st.just("read")),
+    st.tuples(st.just("last"), st.sampled_from([0.0, 0.5, 2.0])),
+)
+POLICIES = [CommitPolicy(1.0, None), CommitPolicy(None, 3), CommitPolicy(0.0, None), CommitPolicy(5.0, 2)]
+
+
+def happen(world: World, event: tuple[Any, ...]) -> None:
+    match event:
+        case "assign", index:
+            world.assign(index)
+        case "release", index:
+            world.release(index)
+        case "finish", index, more:
+            world.finish(index, more)
+        case "answer", lost:
+            world.wire.answer(lost=lost)
+        case "pass", seconds:
+            world.clock.advance(seconds)
+        case "read", *_:
+            world.read()
+        case "last", seconds:
+            if world.send_last(seconds):
+                world.check()
+    world.turn()
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("answers_within", [None, 0.0, 1.0])
+@given(events=st.lists(EVENTS, max_size=40))
+def test_only_what_is_owned_and_done_is_committed_and_in_the_end_all_of_it(
+    policy: CommitPolicy, answers_within: float | None, events: list[tuple[Any, ...]]
+) -> None:
+    world = World(policy)
+    world.wire.answers_within = answers_within
+    for event in events:
+        happen(world, event)
+    world.wire.answer(lost=False)
+    world.wire.answers_within = 0.0
+    world.read()
+    assert world.send_last(5.0)
+    world.check()
+
+
+def test_the_answer_to_a_commit_that_was_given_up_is_not_taken_for_that_of_the_next() -> None:
+    world = World(CommitPolicy(None, 1))
+    world.assign(0)
+    world.assign(1)
+    world.finish(0, 1)
+    world.turn()
+    assert not world.send_last(0.0)
+    world.finish(1, 1)
+    world.turn()
+    world.wire.answer(lost=False)
+    world.turn()
+    world.wire.answer(lost=True)
+    world.turn()
+    world.wire.answer(lost=False)
+    assert world.wire.stored == {PLACES[0]: 1, PLACES[1]: 1}
+
+
+def test_a_late_answer_says_nothing_about_a_partition_that_was_given_up_and_came_back() -> None:
+    world = World(CommitPolicy(None, 1))
+    world.assign(0)
+    world.finish(0, 5)
+    world.turn()
+    world.release(0)
+    world.wire.stored[PLACES[0]] = 2
+    world.assign(0)
+    world.wire.under_way[0][1](None)
+    world.wire.under_way.clear()
+    world.finish(0, 1)
+    world.turn()
+    assert world.wire.sent[-1] == {PLACES[0]: 3}
+    assert world.gate.committed == {PLACES[0]: 5}
