@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowdsl.chunks import NOTHING, Chunk, Picked, progress
+from flowdsl.chunks import Chunk, Picked, progress
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import FlowError, InvalidMessage
 from flowdsl.stages.context import StepContext
@@ -41,10 +41,14 @@ class ForeignEnd(Step[Any, Any]):
             self._passage.let_go(message.committable)
             return
         members = self._passage.leave(message.committable)
+        if not members:
+            text = (
+                f"{self._step.name} handed on a value before any record had entered it: nobody can tell when it is done"
+            )
+            raise FlowError(text)
         self._told = self._passage.mark
         self._step.count.emitted += 1
-        origins = Picked([members]) if members else NOTHING
-        onward: Chunk[Any] = Chunk([message.payload], self._told, origins)
+        onward: Chunk[Any] = Chunk([message.payload], self._told, Picked([members]))
         self.emit(Message(onward))
 
     def advance(self) -> None:

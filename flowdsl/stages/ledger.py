@@ -82,6 +82,7 @@ class Ledger:
 
     def committable(self) -> dict[Partition, int]:
         """The next offset to read of each partition of which something is done."""
+        self._pop_done()  # a read that brought a position and no records is done as soon as what came before it is
         for records in self._passed:
             self._offsets.update(records.committable)
         self._passed.clear()

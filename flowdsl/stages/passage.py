@@ -66,16 +66,24 @@ class Passage:
         return messages
 
     def leave(self, offsets: Mapping[Partition, int]) -> list[Member]:
-        """A value left that carries these offsets. Returns the records that this completes, or else those of the last time."""
+        """A value left that carries these offsets. Returns the records that this completes.
+
+        Where it completes none, it is taken for a part of the oldest record inside, or else of the last that left.
+        """
         left = self._left(offsets)
         for passing in left:
             passing.done = True
-        self._last = [member for passing in left for member in passing.members] or self._last
+        if left:
+            self._last = [member for passing in left for member in passing.members]
+        elif self.oldest is not None:
+            return self.oldest.members
         return self._last
 
     def let_go(self, offsets: Mapping[Partition, int]) -> None:
         """All below these offsets left without a value."""
-        self._let_go += self._left(offsets)
+        left = self._left(offsets)
+        self._let_go += left
+        self._last = left[-1].members if left else self._last
 
     def settle(self) -> None:
         """What was let go is done: nothing more will be said about it."""

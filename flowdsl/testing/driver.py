@@ -14,12 +14,13 @@ from typing import Any, Self
 from flowdsl.brokers.outgoing import as_bytes, as_headers
 from flowdsl.clock import Duration, to_seconds
 from flowdsl.errors import shown
-from flowdsl.flow.flow import ONCE_A_SECOND, ClosedFlow, Flow
+from flowdsl.flow.flow import ONCE_A_SECOND, ClosedFlow
 from flowdsl.flow.running import checked_policy, policy_of_run
 from flowdsl.plan.names import named_together
 from flowdsl.plan.policy import DeadLetter, OnError
 from flowdsl.testing.addresses import Addresses
 from flowdsl.testing.feed import Feed
+from flowdsl.testing.given import closed
 from flowdsl.testing.life import Life
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.testing.watching import Watch
@@ -60,7 +61,7 @@ class Driver:
             msg = f"clock must be a VirtualClock, not {shown(clock)}"
             raise TypeError(msg)
         self.clock = VirtualClock() if clock is None else clock
-        self._plan, self._commit = _closed(flow).plan, checked_policy(commit)
+        self._plan, self._commit = closed(flow).plan, checked_policy(commit)
         self._on_error = policy_of_run(flow, on_error)
         letters = self._on_error.plan if isinstance(self._on_error, DeadLetter) else None
         self._feed, self._watch = Feed(), Watch(*named_together(self._plan, letters))
@@ -231,14 +232,3 @@ class Driver:
             msg = f"at must be aware, such as datetime.now(UTC), but {at!r} has no time zone"
             raise ValueError(msg)
         return at.astimezone(UTC)
-
-
-def _closed(flow: object) -> ClosedFlow[Any]:
-    given: Any = flow
-    if isinstance(flow, Flow):
-        given.run  # noqa: B018  # raises, and says which sink to add
-    if not isinstance(flow, ClosedFlow):
-        msg = f"flow must be a flow that ends in a sink, not {shown(given)}"
-        raise TypeError(msg)
-    closed: ClosedFlow[Any] = given
-    return closed

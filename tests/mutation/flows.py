@@ -29,6 +29,7 @@ from flowdsl import (
     through,
     to_list,
     unbatch,
+    with_record,
 )
 from flowdsl.strategies import (
     Commit,
@@ -84,8 +85,24 @@ def even(value: bytes) -> bytes:
     return value
 
 
+def all_even(values: list[bytes]) -> list[bytes]:
+    return [even(value) for value in values]
+
+
+def twice(value: bytes) -> list[bytes]:
+    return [value, value[:1] + b"1" + value[1:]]
+
+
 def counted(state: tuple[int, bytes], value: bytes) -> tuple[int, bytes]:
     return state[0] + 1, value
+
+
+def without(state: tuple[bytes, ...], value: bytes) -> tuple[bytes, ...]:
+    """A state that knows what it has seen: it must not outlive what is read again."""
+    if value in state:
+        msg = f"{value!r} is in the state already"
+        raise AssertionError(msg)
+    return (*state, value)
 
 
 def joined(state: tuple[bytes, ...], value: bytes) -> tuple[bytes, ...]:
@@ -194,11 +211,30 @@ def cases() -> dict[str, Case]:
         "topic": Case(orders() | filter_(is_wanted) | map_(bytes.upper) | BROKER.sink("out")),
         "table": Case(orders() | filter_(is_wanted) | sink(Table(), name="table")),
         "dead letters": Case(orders() | map_(even, on_error=dead_letter(letters)) | sink(nothing)),
+        "dead groups": Case(
+            orders()
+            | batch(4, within=0.5)
+            | map_(all_even, on_error=dead_letter(batch(3, within=0.2) | sink(nothing, name="dead")))
+            | sink(nothing)
+        ),
+        "dead letters of several": Case(
+            orders() | flat_map(twice) | map_(even, on_error=dead_letter(letters)) | sink(nothing)
+        ),
         "skipped": Case(orders() | map_(even, on_error="skip") | batch(3, within=0.3) | sink(nothing)),
         "take": Case(orders() | filter_(is_wanted) | take(6) | sink(nothing)),
         "take of groups": Case(orders() | filter_(is_wanted) | batch(3, within=0.3) | take(2) | sink(nothing)),
         "scan": Case(orders() | scan(counted, (0, b"")) | sink(nothing), trace=lambda state: state[1]),
+        "scan of each once": Case(orders() | scan(without, ()) | sink(nothing), trace=lambda state: state[-1:]),
         "fold": Case(orders() | fold(joined, (), size=5, within=0.4) | sink(nothing)),
+        "regrouped": Case(
+            orders()
+            | broadcast(map_(lambda value: value + b"a"), batch(5) | unbatch() | map_(lambda value: value + b"b"))
+            | batch(2)
+            | unbatch()
+            | batch(3)
+            | sink(nothing)
+        ),
+        "with its record": Case(orders() | with_record() | filter_(lambda pair: is_wanted(pair[0])) | sink(nothing)),
         "several of one": Case(
             orders() | flat_map(lambda value: [value, value + b"+"]) | batch(3) | unbatch() | to_list()
         ),

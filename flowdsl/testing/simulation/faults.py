@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -35,8 +36,10 @@ class Weather:
     sink_fails: float
     slow: float
     very_slow: float
+    signal: float
     read_fails: float
     read_twice: float
+    read_freezes: float
     commit_lost: float
     commit_delay: float
     produce_delay: float
@@ -68,8 +71,10 @@ class Weather:
             sink_fails=chance(0.04),
             slow=chance(0.2),
             very_slow=chance(0.01),
+            signal=chance(0.005),
             read_fails=chance(0.02),
             read_twice=random.choice((0.0, 0.3)),
+            read_freezes=chance(0.005),
             commit_lost=chance(0.3),
             commit_delay=random.choice((0.0, 0.05, 0.4)),
             produce_delay=random.choice((0.0, 0.02, 0.3)),
@@ -84,28 +89,28 @@ class Weather:
         )
 
 
-CALM: dict[str, float] = dict.fromkeys(
+FRICTION: dict[str, Any] = dict.fromkeys(["reject", "commit_delay", "produce_delay", "produce_partial"], 0.0)
+"""What holds things up and breaks nothing; without it everything is done at once."""
+FAULTS: dict[str, Any] = dict.fromkeys(
     [
-        "gaps",
-        "late",
-        "reject",
         "stall",
         "step_fails",
         "sink_fails",
         "slow",
         "very_slow",
+        "signal",
         "read_fails",
         "read_twice",
+        "read_freezes",
         "commit_lost",
-        "commit_delay",
-        "produce_delay",
-        "produce_partial",
         "crash",
         "freeze",
         "leave",
     ],
     0.0,
 )
+"""What goes wrong."""
+CALM: dict[str, Any] = {**FRICTION, **FAULTS, "gaps": 0.0, "late": 0.0}
 """What a run without faults changes."""
 
 
@@ -116,16 +121,17 @@ class Dice:
         self.random, self.weather = random, weather
         self.calm = False
 
-    def calm_down(self) -> None:
-        """From here on nothing goes wrong, and whoever begins now has time to end."""
+    def calm_down(self, *, friction: bool) -> None:
+        """From here on nothing goes wrong, and whoever begins now has time to end. ``friction``: not at once, though."""
         self.calm = True
-        self.weather = evolve(self.weather, join_timeout=3.0, stop_timeout=60.0)
+        smooth = {} if friction else FRICTION
+        self.weather = evolve(self.weather, join_timeout=3.0, stop_timeout=60.0, **FAULTS, **smooth)
 
     def falls(self, chance: float) -> bool:
-        return not self.calm and chance > 0 and self.random.random() < chance
+        return chance > 0 and self.random.random() < chance
 
     def delay(self, most: float) -> float:
-        return 0.0 if self.calm or not most else self.random.random() * most
+        return self.random.random() * most if most else 0.0
 
 
 class FaultyStage(ProcessingStrategy[Any]):
@@ -176,19 +182,21 @@ class FaultyStage(ProcessingStrategy[Any]):
 
 
 class Risk:
-    """What may happen whenever a user's function is called: it is slow, or it fails."""
+    """What may happen whenever a user's function is called: it is slow, it fails, or it is the last for this process."""
 
-    def __init__(self, dice: Dice, clock: Clock) -> None:
-        self._dice, self._clock = dice, clock
+    def __init__(self, dice: Dice, clock: Clock, signal: Callable[[], None]) -> None:
+        self._dice, self._clock, self._signal = dice, clock, signal
 
     def of_sink(self) -> None:
         """A sink is called: it may be slow, and it may fail before it has the value."""
         self.pass_time(1.0)
+        self.interrupt()
         self.fail(self._dice.weather.sink_fails, "a sink was made to fail")
 
     def of_function(self) -> None:
         """Any other function is called."""
         self.pass_time(0.25)
+        self.interrupt()
         self.fail(self._dice.weather.step_fails / 2, "a function was made to fail")
 
     def pass_time(self, share: float) -> None:
@@ -198,6 +206,11 @@ class Risk:
             self._clock.sleep(random.choice((0.01, 0.1, 0.7)))
         if self._dice.falls(weather.very_slow * share):
             self._clock.sleep(1.2 * SESSION)
+
+    def interrupt(self) -> None:
+        """SIGTERM comes while the function runs."""
+        if self._dice.falls(self._dice.weather.signal):
+            self._signal()
 
     def fail(self, chance: float, text: str) -> None:
         if self._dice.falls(chance):

@@ -9,8 +9,10 @@ from typing import Any
 
 from attrs import evolve
 
+from flowdsl.plan.policy import DeadLetter, Skip
 from flowdsl.testing.simulation.faults import CALM, Dice, Weather
-from flowdsl.testing.simulation.oracle import Atom, Expectations, Oracle, Trace, atoms_of, frozen_atom
+from flowdsl.testing.simulation.oracle import Oracle
+from flowdsl.testing.simulation.outputs import Atom, Expectations, Trace
 from flowdsl.testing.simulation.rest import live_alone
 from flowdsl.testing.simulation.scene import Scene
 from flowdsl.testing.simulation.world import World
@@ -25,7 +27,7 @@ class Witness(Oracle):
         self.atoms: Counter[Atom] = Counter()
 
     def got(self, sink: str, output: Any, member: int, epochs: Mapping[Partition, int]) -> None:  # noqa: ARG002  # see Oracle
-        self.atoms.update((sink, frozen_atom(value)) for value in atoms_of(output, self._trace))
+        self.atoms.update(self.named(sink, output))
 
     def committing(
         self,
@@ -36,6 +38,12 @@ class Witness(Oracle):
     ) -> None:
         """A commit leaves."""
 
+    def seeking(self, life: Callable[[Partition], Hashable], offsets: Mapping[Partition, int]) -> None:
+        """A member goes back."""
+
+    def missing(self) -> None:
+        """Nobody knows yet."""
+
     def at_end(self) -> None:
         """All is over."""
 
@@ -43,24 +51,40 @@ class Witness(Oracle):
 def learn(scene: Scene, trace: Trace | None) -> tuple[Expectations, bool]:
     """What each record brings about, and whether that depends on it alone.
 
-    Raises ValueError where outputs depend on several records and no ``trace`` tells on which.
+    Raises ValueError where nobody can tell which records an output, or what is missing, stands for.
     """
     scene = scene.endless
-    alone = [_faultless(evolve(scene, records=[record]), trace) for record in scene.records]
+    alone = _each_alone(scene, trace)
     together = _faultless(scene, trace)
-    total: Counter[Atom] = Counter()
-    for atoms in alone:
-        total.update(atoms)
-    if total == together:
+    total = sum(alone, Counter[Atom]())
+    letters: list[list[Counter[Atom]]] = []
+    if scene.failing_groups(DeadLetter):
+        letters = [_each_alone(each, trace, names) for each, names in scene.dead_letters()]
+    strange = together - sum((atoms for each in letters for atoms in each), total)
+    if strange:
+        raise ValueError(_told_strange(next(iter(strange))))
+    if letters:
+        return Expectations(alone, list(zip(*letters, strict=True))), True
+    if total == together and not scene.has_memory:
         return Expectations(alone), True
-    if together <= total:
-        return Expectations(_by_prefix(scene, trace)), False
-    strange = next(iter(together - total))
-    msg = (
-        f"an output of {strange[0]!r} depends on several records ({strange[1]!r:.100}), so that nobody can tell which of them "
-        "are done: give trace=, a function from an output to the records that it stands for"
+    return Expectations(_by_prefix(scene, trace)), False
+
+
+def _told_strange(strange: Atom) -> str:
+    sink, value = strange
+    return (
+        f"an output of {sink!r} depends on several records, or on where a record stands ({value!r:.100}), so that nobody "
+        "can tell which records are done: give trace=, a function from an output to the records that it stands for"
     )
-    raise ValueError(msg)
+
+
+def _each_alone(scene: Scene, trace: Trace | None, names: Mapping[str, str] | None = None) -> list[Counter[Atom]]:
+    """What each record brings about by itself. ``names``: what to call the sinks."""
+    called = names or {}
+    return [
+        Counter({(called.get(sink, sink), value): count for (sink, value), count in atoms.items()})
+        for atoms in (_faultless(evolve(scene, records=[record]), trace) for record in scene.records)
+    ]
 
 
 def _by_prefix(scene: Scene, trace: Trace | None) -> list[Counter[Atom]]:
@@ -76,13 +100,17 @@ def _by_prefix(scene: Scene, trace: Trace | None) -> list[Counter[Atom]]:
 
 def _faultless(scene: Scene, trace: Trace | None) -> Counter[Atom]:
     random = Random(0)  # repeatable on purpose
-    calm: dict[str, Any] = CALM
     weather = evolve(
-        Weather.drawn(random), **calm, eager=False, commit_seconds=0.5, commit_messages=None, stop_timeout=60.0
+        Weather.drawn(random), **CALM, eager=False, commit_seconds=0.5, commit_messages=None, stop_timeout=60.0
     )
     witness = Witness(trace)
     world = World(scene, Dice(random, weather), witness, keeps_trace=False)
-    live_alone(world)
+    counts = live_alone(world)
+    witness.raise_violation()
+    for step in scene.failing_groups(Skip):
+        if step in counts and counts[step].failed:
+            msg = f"the step {step!r} skips whole groups, so that nobody can tell what was skipped from what was lost: use dead_letter(...)"
+            raise ValueError(msg)
     return witness.atoms
 
 

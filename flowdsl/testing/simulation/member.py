@@ -16,36 +16,38 @@ from flowdsl.stages.segment import Segment
 from flowdsl.stages.switch import Switch
 from flowdsl.stages.writing import WriteKernel
 from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.testing.simulation.broker import SimulatedConsumer, SimulatedProducer
+from flowdsl.testing.simulation.consumer import SimulatedConsumer
 from flowdsl.testing.simulation.faults import Dice, FaultyStage, Risk, SimulatedFault
+from flowdsl.testing.simulation.producer import Epochs, SimulatedProducer
 from flowdsl.testing.simulation.risky import risky
 from flowdsl.testing.simulation.scene import Scene
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import CommitPolicy
 
-Got = Callable[[str, Any, "Member"], None]
+Got = Callable[[str, Any, "Member", Epochs], None]
 
 
 class RecordingSink:
-    """Stands in for a sink that is an object: what is written is safe once it is flushed."""
+    """Stands in for a sink that is an object: what is written is safe once it is flushed, perhaps much later."""
 
     def __init__(self, name: str, member: Member, risk: Callable[[], None], *, flushes: bool) -> None:
         self._name, self._member, self._risk = name, member, risk
-        self._written: list[Any] = []
+        self._written: list[tuple[Any, Epochs]] = []
         if flushes:
             self.flush = self._flush
 
     def write(self, values: Sequence[Any]) -> None:
         self._risk()
-        self._written += values
+        epochs = self._member.epochs()
+        self._written += [(value, epochs) for value in values]
         if not hasattr(self, "flush"):
             self._flush()
 
     def _flush(self) -> None:
         self._member.risk.of_sink()
         written, self._written = self._written, []
-        for value in written:
-            self._member.got(self._name, value)
+        for value, epochs in written:
+            self._member.got(self._name, value, epochs)
 
 
 class Member:
@@ -59,10 +61,13 @@ class Member:
         dice: Dice,
         clock: VirtualClock,
         got: Got,
+        tell: Callable[[Member, str], None],
     ) -> None:
         self.number, self.consumer, self._dice, self._clock, self._got = number, consumer, dice, clock, got
-        self._scene = scene
-        self.risk = Risk(dice, clock)
+        self._scene, self._tell = scene, tell
+        self.risk = Risk(dice, clock, self._signalled)
+        self.has_time = dice.calm
+        """Whether it began when nothing went wrong any more, with time enough for all that it may be asked."""
         self.is_alive = True
         self.error: BaseException | None = None
         self._producers: list[SimulatedProducer] = []
@@ -75,6 +80,7 @@ class Member:
             flush_every=0.2,
         )
         self._switch: Switch = run.switch
+        self.counts = run.counts
         weather = dice.weather
         self.loop = Loop(
             consumer,
@@ -114,8 +120,15 @@ class Member:
         self.is_alive = False
         self.consumer.vanish()
 
-    def got(self, name: str, value: Any) -> None:
-        self._got(name, value, self)
+    def got(self, name: str, value: Any, epochs: Epochs) -> None:
+        self._got(name, value, self, epochs)
+
+    def epochs(self) -> Epochs:
+        return dict(self.consumer.epochs)
+
+    def _signalled(self) -> None:
+        self._tell(self, "is asked to stop, in the middle of things")
+        self._switch.stop()
 
     def _end(self, error: Exception | None) -> None:
         self.is_alive = False
@@ -158,15 +171,15 @@ class Member:
 
         def record(value: Any) -> None:
             risk()
-            self.got(name, value)
+            self.got(name, value, self.consumer.epochs)
 
         return record
 
     def _producer(self, client: Client, settings: Settings) -> SimulatedProducer:  # noqa: ARG002  # one broker stands for all
-        def arrived(outgoing: Outgoing) -> None:
-            self.got(outgoing.topic, outgoing.value)
+        def arrived(outgoing: Outgoing, epochs: Epochs) -> None:
+            self.got(outgoing.topic, outgoing.value, epochs)
 
-        producer = SimulatedProducer(self._dice, self._clock, arrived, fails=self._scene.refuses)
+        producer = SimulatedProducer(self._dice, self._clock, arrived, self.epochs, fails=self._scene.refuses)
         self._producers.append(producer)
         return producer
 

@@ -6,23 +6,23 @@ It stands outside the flow: it knows the records, the broker's logs, and what re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from flowdsl.errors import shown
+from flowdsl.testing.simulation.outputs import Atom, Expectations, Trace, atoms_of, frozen_atom
 from flowdsl.types import Partition
 
-Trace = Callable[[Any], Any]
-Atom = tuple[str, Hashable]
-"""The sink, and what it got, as far as it names records."""
-
-ALL_CHECKS = frozenset({"lost", "ahead", "backward", "foreign", "order", "twice", "bounded", "converges", "raised"})
+ALL_CHECKS = frozenset(
+    {"lost", "ahead", "backward", "foreign", "overlap", "order", "twice", "bounded", "converges", "raised"}
+)
 """``lost``: at the end the sinks have everything. ``ahead``: when an offset is committed they have all below it, and the
-log has it. ``backward``: within an assignment a commit never goes back. ``foreign``: only owners commit. ``order``: per
-partition, up to replays. ``twice``: the sinks get nothing again that was not read again. ``bounded``: what is in
-flight. ``converges``: once nothing goes wrong any more, all is committed, and who is asked to stop leaves nothing.
+log has it. ``backward``: within an assignment a commit never goes back, and what is committed is not read again.
+``foreign``: only owners commit. ``overlap``: one commit of a member at a time. ``order``: per partition, up to replays.
+``twice``: the sinks get nothing again that was not read again. ``bounded``: what is in flight. ``converges``: once nothing
+goes wrong any more, all is delivered and committed, and who has to stop or to give something up leaves nothing undone.
 ``raised``: nobody dies of what nothing in the simulation did to it."""
 MOST_IN_FLIGHT = 20_000
 
@@ -33,45 +33,6 @@ class Violation(Exception):  # noqa: N818  # never leaves the simulation
     def __init__(self, check: str, text: str) -> None:
         super().__init__(text)
         self.check = check
-
-
-def atoms_of(output: Any, trace: Trace | None) -> list[Any]:
-    """What an output is made of: lists flattened, or the records that ``trace`` names."""
-    if trace is not None:
-        named = trace(output)
-        return [*named] if isinstance(named, Iterable) and not isinstance(named, str | bytes | dict) else [named]
-    if isinstance(output, list | tuple):
-        parts = cast("Sequence[Any]", output)
-        return [atom for each in parts for atom in atoms_of(each, None)]
-    return [output]
-
-
-def frozen_atom(value: Any) -> Hashable:
-    """Something that can be counted."""
-    try:
-        hash(value)
-    except TypeError:
-        return f"{type(value).__name__} {value!r}"
-    atom: Hashable = value
-    return atom
-
-
-@frozen
-class Expectations:
-    """What the flow makes of each record, learned from runs without faults. ``atoms``: one Counter for each record."""
-
-    atoms: Sequence[Counter[Atom]]
-
-    def index_of(self) -> dict[Atom, int]:
-        """The one record that an atom comes from; atoms of several records are left out."""
-        found: dict[Atom, int] = {}
-        several: set[Atom] = set()
-        for index, atoms in enumerate(self.atoms):
-            for atom in atoms:
-                if atom in found:
-                    several.add(atom)
-                found[atom] = index
-        return {atom: index for atom, index in found.items() if atom not in several}
 
 
 @define
@@ -99,12 +60,15 @@ class Oracle:
         self._committed: dict[Hashable, int] = {}
         self.replays = 0
         self._violation: Violation | None = None
+        self._error: Exception | None = None
 
     def raise_violation(self) -> None:
-        """Raise the first promise that was broken so far, if there is one.
+        """Raise the first promise that was broken so far, if there is one, and what ``trace`` raised.
 
         It is found out deep inside the flow, which would take an exception for a failure of its own.
         """
+        if self._error is not None:
+            raise self._error
         if self._violation is not None:
             raise self._violation
 
@@ -123,8 +87,7 @@ class Oracle:
 
     def got(self, sink: str, output: Any, member: int, epochs: Mapping[Partition, int]) -> None:
         """A sink has this output now."""
-        for value in atoms_of(output, self._trace):
-            atom = (sink, frozen_atom(value))
+        for atom in self.named(sink, output):
             self.delivered[atom] += 1
             if atom in self._index:
                 record = self._index[atom]
@@ -134,10 +97,18 @@ class Oracle:
                 if self._ordered:
                     self._check_order(sink, partition, position, member, epoch)
 
+    def named(self, sink: str, output: Any) -> list[Atom]:
+        """What an output stands for. What ``trace`` raises is kept for later: here it would look like the sink's."""
+        try:
+            return [(sink, frozen_atom(value)) for value in atoms_of(output, self._trace)]
+        except Exception as error:  # noqa: BLE001  # a user's function
+            self._error = self._error or error
+            return []
+
     def _check_once(self, atom: Atom, record: int, member: int, epoch: int) -> None:
         key = member, epoch, atom
         self._times[key] += 1
-        if self._times[key] > self._expected.atoms[record][atom]:
+        if self._times[key] > self._expected.most(record, atom):
             where = self._told(*self._position[record])
             self.broken("twice", f"{atom[0]} got {shown(atom[1])} again, but the record at {where} was not read again")
 
@@ -183,8 +154,7 @@ class Oracle:
 
     def _prove(self, partition: Partition, log: Ledger, offset: int) -> None:
         while log.proved < len(log.offsets) and log.offsets[log.proved] < offset:
-            atoms = self._expected.atoms[log.records[log.proved]]
-            for atom, count in atoms.items():
+            for atom, count in self._wanted_of(log.records[log.proved]).items():
                 self._needed[atom] += count
                 if self.delivered[atom] < self._needed[atom]:
                     where = self._told(partition, log.proved)
@@ -193,15 +163,39 @@ class Oracle:
                     return
             log.proved += 1
 
+    def seeking(self, life: Callable[[Partition], Hashable], offsets: Mapping[Partition, int]) -> None:
+        """A member goes back to these offsets. ``life``: of which assignment."""
+        for partition, offset in sorted(offsets.items()):
+            committed = self._committed.get(life(partition), 0)
+            if offset < committed:
+                self.broken(
+                    "backward", f"{partition} is to be read again from {offset}, but is committed at {committed}"
+                )
+
+    def missing(self) -> str | None:
+        """What the sinks should have of what was written so far, and do not."""
+        wanted = self._wanted()
+        atom = next((atom for atom, count in wanted.items() if self.delivered[atom] < count), None)
+        return None if atom is None else f"{atom[0]} never got {shown(atom[1])}"
+
     def at_end(self) -> None:
         """All is over: nothing may be missing."""
+        missing = self.missing()
+        if missing is not None:
+            self.broken("lost", missing)
+        self.replays = sum(self.delivered.values()) - sum(self._wanted().values())
+
+    def _wanted(self) -> Counter[Atom]:
         wanted: Counter[Atom] = Counter()
-        for atoms in self._expected.atoms:
-            wanted.update(atoms)
-        for atom, count in wanted.items():
-            if self.delivered[atom] < count:
-                self.broken("lost", f"{atom[0]} never got {shown(atom[1])}")
-        self.replays = sum(self.delivered.values()) - sum(wanted.values())
+        for record in self._position:
+            wanted.update(self._wanted_of(record))
+        return wanted
+
+    def _wanted_of(self, record: int) -> Counter[Atom]:
+        """What a record must bring about; nothing more once it is a dead letter, as part of a group that failed."""
+        letters = self._expected.instead[record] if self._expected.instead else ()
+        is_letter = any(all(self.delivered[atom] >= count for atom, count in each.items()) for each in letters)
+        return Counter() if is_letter else self._expected.atoms[record]
 
     def _told(self, partition: Partition, position: int) -> str:
         return f"{partition} offset {self.logs[partition].offsets[position]}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from flowdsl.stages.context import StepCount
 from flowdsl.testing.simulation.member import Member
 from flowdsl.testing.simulation.world import GROUP, World
 
 MOST_ROUNDS = 6_000
 QUIET_SECONDS = 1.5
 """Without a read, a delivery or a commit for so long, beyond what the flow itself waits, the world is at rest."""
+MOST_BUSY_TURNS = 12
 IDLE_TURNS = 6
 """Turns that bring nothing, in a row, after which a faultless run is at its end."""
 
@@ -16,14 +20,13 @@ def live(world: World) -> None:
     """Live through it all. Raises Violation."""
     world.run()
     world.calm_down()
-    _until_quiet(world)
+    _come_to_rest(world)
     for member in list(world.alive):
         world.stop_if_alive(member)
         _until_quiet(world)
-    world.join()
-    world.join()
+    _come_and_go(world)
     world.topics.end()
-    _until_quiet(world)
+    _come_to_rest(world)
     for member in list(world.alive):
         _stop_in_peace(world, member)
         _until_quiet(world)
@@ -32,8 +35,44 @@ def live(world: World) -> None:
     _check_committed(world)
 
 
-def live_alone(world: World) -> None:
-    """One member, no mischief: what the flow does by itself. Raises what it raises."""
+def _come_and_go(world: World) -> None:
+    """Members come and go while there is work under way. Nothing goes wrong, so nobody leaves anything undone."""
+    world.join()
+    world.join()
+    _until_quiet(world)
+    world.topics.write(world.topics.left // 2)
+    if _is_busy(world):
+        _stop_in_peace(world, world.dice.random.choice(world.alive))
+        world.join()
+    world.topics.write(world.topics.left // 2)
+    if _is_busy(world):
+        world.join()
+        _come_to_rest(world)
+
+
+def _is_busy(world: World) -> bool:
+    """Whether anybody is left, after a few turns of work."""
+    for _ in range(world.dice.random.randint(1, MOST_BUSY_TURNS)):
+        if world.alive:
+            world.one_turn()
+    return bool(world.alive)
+
+
+def _come_to_rest(world: World) -> None:
+    """All that was written is delivered in time, and committed, unless the flow or its policy holds something back."""
+    _until_quiet(world)
+    if not (world.alive and world.scene.lets_go):
+        return
+    held = world.oracle.missing()
+    if held is None and world.dice.weather.commit_seconds is not None:
+        held = _uncommitted(world)
+    if held is not None:
+        world.oracle.broken("converges", f"the members are at rest, but {held}")
+        world.oracle.raise_violation()
+
+
+def live_alone(world: World) -> Mapping[str, StepCount]:
+    """One member, no mischief: what the flow does by itself. Returns what its steps counted; raises what it raises."""
     world.topics.write()
     world.join()
     member = world.alive[0]
@@ -47,6 +86,7 @@ def live_alone(world: World) -> None:
         member.stop()
     if member.error is not None:
         raise member.error
+    return member.counts
 
 
 def _turn_alone(world: World, member: Member) -> None:
@@ -70,15 +110,10 @@ def _until_quiet(world: World) -> None:
 
 def _stop_in_peace(world: World, member: Member) -> None:
     """With time enough a member leaves nothing that it took undone."""
-    owned = set(member.loop.membership.partitions)
-    if not world.stop_if_alive(member):
-        return
-    committed = world.client.committed(GROUP)
-    for partition, end in sorted(world.topics.ends.items()):
-        if partition in owned and committed.get(partition, 0) < end and world.oracle.logs.get(partition):
-            text = f"member {member.number} had all the time to stop, but left {partition} committed at {committed.get(partition, 0)} of {end}"
-            world.oracle.broken("converges", text)
-    world.oracle.raise_violation()
+    stopped = world.all_done(member, member.loop.membership.partitions)
+    if world.stop_if_alive(member):
+        stopped()
+        world.oracle.raise_violation()
 
 
 def _check_committed(world: World) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
 
 from flowdsl.operators.branching import all_close
+from flowdsl.operators.distinct import Distinct
 from flowdsl.operators.produce import ProduceTo
 from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.operators.take import Take
-from flowdsl.operators.values import ValuesSource
-from flowdsl.plan.names import named
+from flowdsl.operators.through import Through
+from flowdsl.plan.names import NamedPlan, named
 from flowdsl.plan.nodes import Operator, Plan
-from flowdsl.plan.policy import Stop
+from flowdsl.plan.policy import DeadLetter, ErrorPolicy, Stop
+from flowdsl.testing.addresses import Addresses
 from flowdsl.types import Record
 
 
@@ -32,6 +34,10 @@ class Scene:
     may_fail: frozenset[str] = frozenset()
     refuses: bool = False
     patience: float = 0.0
+    has_foreign: bool = False
+    """Whether strategies written by hand are in it, which promise little: a join may leave things undone."""
+    lets_go: bool = True
+    """Whether whatever the flow holds back leaves it after a while."""
 
     @property
     def layout(self) -> dict[str, int]:
@@ -47,26 +53,58 @@ class Scene:
         steps = tuple(step for step in self.plan.steps if not isinstance(step, Take))
         return evolve(self, plan=evolve(self.plan, steps=steps))
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether what a value brings about depends on the one before."""
+        return any(isinstance(step.operator, Distinct) for step in named(self.plan).all_steps())
+
+    def failing_groups(self, policy: type[ErrorPolicy]) -> list[str]:
+        """The steps where several records fail together and that policy applies."""
+        return _failing_groups(named(self.plan), policy, grouped=False)
+
+    def dead_letters(self) -> list[tuple[Scene, Mapping[str, str]]]:
+        """Each place that has dead letters, as a flow of its own, and what its sinks are called in this one."""
+        found: list[tuple[Scene, Mapping[str, str]]] = []
+        for step in named(self.plan).all_steps():
+            if step.dead_letters is not None and isinstance(step.operator.on_error, DeadLetter):
+                plan = evolve(self.plan, steps=step.operator.on_error.plan.steps)
+                found.append(
+                    (evolve(self, plan=plan), dict(zip(_sinks(named(plan)), _sinks(step.dead_letters), strict=True)))
+                )
+        return found
+
+
+def _sinks(plan: NamedPlan) -> list[str]:
+    return [step.name for step in plan.all_steps() if step.operator.closes]
+
+
+def _failing_groups(plan: NamedPlan, policy: type[ErrorPolicy], *, grouped: bool) -> list[str]:
+    found = [name for each in plan.merged for name in _failing_groups(each, policy, grouped=grouped)]
+    grouped = grouped or plan.source.groups
+    for step in plan.steps:
+        if grouped and isinstance(step.operator.on_error, policy):
+            found.append(step.name)
+        found += [name for each in step.branches for name in _failing_groups(each, policy, grouped=grouped)]
+        grouped = grouped or step.operator.groups
+    return found
+
 
 def scene_of(plan: Plan, records: Sequence[Any], members: int) -> Scene:
     """Raises ValueError for records that cannot be told apart."""
-    topics = _topics(plan, records)
-    in_memory = len([each for each in leaves(plan.source) if isinstance(each, ValuesSource)])
-    made = [
-        _record(value, topics[index % len(topics)], index, index % max(1, in_memory))
-        for index, value in enumerate(records)
-    ]
+    made = _records(plan, records)
     _refuse_alike(made)
     steps = [(step.name, step.operator) for step in named(plan).all_steps()]
     ending = [(name, operator) for name, operator in steps if operator.closes]
     return Scene(
         plan,
-        tuple(dict.fromkeys(record.topic for record in made)),
+        tuple(dict.fromkeys((*_topics(plan), *(record.topic for record in made)))),
         made,
         members,
         frozenset(name for name, operator in ending if _stops(operator)),
         all(_stops(operator) for operator in _producing(ending)),
-        max((_within(step.operator) for step in named(plan).all_steps()), default=0.0),
+        max((_within(operator) for _, operator in steps), default=0.0),
+        any(isinstance(operator, Through) for _, operator in steps),
+        not any(_holds_for_good(operator) for _, operator in steps),
     )
 
 
@@ -77,6 +115,10 @@ def _producing(ending: Sequence[tuple[str, Operator]]) -> list[Operator]:
 def _within(operator: Operator) -> float:
     seconds: float | None = getattr(operator, "within", None)
     return seconds or 0.0
+
+
+def _holds_for_good(operator: Operator) -> bool:
+    return isinstance(operator, Through) or (operator.holds and getattr(operator, "within", None) is None)
 
 
 def keeps_order(plan: Plan) -> bool:
@@ -93,20 +135,25 @@ def _stops(operator: Operator) -> bool:
     return isinstance(operator.on_error or Stop(), Stop)
 
 
-def _topics(plan: Plan, records: Sequence[Any]) -> tuple[str, ...]:
-    """Those that the flow reads, and those that records name; values in memory have none."""
-    names: list[str] = []
-    for each in leaves(plan.source):
-        if isinstance(each, BrokerSource) and isinstance(each.topics, tuple):
-            names += each.topics
-    names += sorted({record.topic for record in records if isinstance(record, Record)})
-    return tuple(dict.fromkeys(names)) or ("",)
+def _records(plan: Plan, given: Sequence[Any]) -> list[Record[Any]]:
+    """The records with their places. Values go to the topics of the flow in turn, or to its sources in memory."""
+    addresses = Addresses(plan.source)
+    names = _topics(plan)
+    in_memory = len(leaves(plan.source)) if addresses.in_memory else 1
+    made: list[Record[Any]] = []
+    for index, value in enumerate(given):
+        record: Record[Any] = value if isinstance(value, Record) else Record("", index % in_memory, index, None, value)  # pyright: ignore[reportUnknownVariableType]  # a user's own
+        topic = record.topic if isinstance(value, Record) else names[index % len(names)] if names else None
+        place = addresses.partition(record.partition, topic)
+        made.append(evolve(record, topic=place.topic.name, partition=place.index, value=addresses.raw(record.value)))
+    return made
 
 
-def _record(value: Any, topic: str, index: int, partition: int) -> Record[Any]:
-    if isinstance(value, Record):
-        return value  # pyright: ignore[reportUnknownVariableType]  # a user's own
-    return Record(topic, partition, index, None, value)
+def _topics(plan: Plan) -> tuple[str, ...]:
+    """Those that the flow names; one that reads a pattern has none, and values in memory have one without a name."""
+    brokers = [each.topics for each in leaves(plan.source) if isinstance(each, BrokerSource)]
+    names = [name for topics in brokers if isinstance(topics, tuple) for name in topics]
+    return tuple(dict.fromkeys(names)) if brokers else ("",)
 
 
 def _refuse_alike(records: Sequence[Record[Any]]) -> None:

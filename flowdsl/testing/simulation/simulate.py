@@ -11,13 +11,15 @@ from typing import Any
 from attrs import evolve, frozen
 
 from flowdsl.errors import shown
-from flowdsl.operators.checks import count
+from flowdsl.operators.checks import count, function
 from flowdsl.operators.source import BrokerSource, leaves
-from flowdsl.plan.nodes import Plan, Upstream
+from flowdsl.plan.nodes import Upstream
+from flowdsl.testing.given import closed
 from flowdsl.testing.simulation.failed import Report, SimulationFailed
 from flowdsl.testing.simulation.faults import Dice, Weather
 from flowdsl.testing.simulation.learning import learn, spread
-from flowdsl.testing.simulation.oracle import ALL_CHECKS, Expectations, Oracle, Trace, Violation
+from flowdsl.testing.simulation.oracle import ALL_CHECKS, Oracle, Violation
+from flowdsl.testing.simulation.outputs import Expectations, Trace
 from flowdsl.testing.simulation.rest import live
 from flowdsl.testing.simulation.scene import Scene, is_single, keeps_order, scene_of
 from flowdsl.testing.simulation.world import World
@@ -44,16 +46,18 @@ def simulate(
 
     Sinks are replaced by recorders, so that no sink function runs; all other functions do, also in runs without faults
     beforehand. Deterministic: the same seed gives the same trace. Raises SimulationFailed, TypeError and ValueError for
-    bad arguments, ValueError for records that are alike or outputs that cannot be traced, and what the flow raises by
-    itself.
+    bad arguments, ValueError for records that are alike or outputs that cannot be traced, FlowDefinitionError, and what
+    the flow or ``trace`` raises by itself.
 
     >>> from flowdsl import LocalBroker, batch, sink
     >>> flow = LocalBroker().source("orders", group_id="g") | batch(3) | sink(print)
     >>> simulate(flow, [b"a", b"b", b"c", b"d"], seeds=5).seeds
     5
     """
-    scene = scene_of(_closed(flow), list(records), count(members, "members"))
+    scene = scene_of(closed(flow).plan, list(records), count(members, "members"))
     wanted, which = _checked(checks), _seeds(seeds)
+    if trace is not None:
+        function(trace, "trace", lazy=True)
     with _quiet():
         simulation = _Simulation.of(scene, trace, wanted)
         report = Report(0, 0, 0, 0.0)
@@ -137,18 +141,6 @@ def _checked(checks: Collection[str]) -> frozenset[str]:
         msg = f"checks must be some of {known}, not {', '.join(unknown)}"
         raise ValueError(msg)
     return frozenset(checks)
-
-
-def _closed(flow: Upstream) -> Plan:
-    if not isinstance(flow, Upstream):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        msg = f"flow must be a flow that ends in a sink, not {shown(flow)}"
-        raise TypeError(msg)
-    if not flow.plan.closed:
-        msg = (
-            f"flow must end in a sink, such as sink(f), a broker's sink(topic) or to_list(), but is open: {shown(flow)}"
-        )
-        raise TypeError(msg)
-    return flow.plan
 
 
 @contextmanager

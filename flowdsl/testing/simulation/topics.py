@@ -15,7 +15,7 @@ Wrote = Callable[[Partition, int, int], None]
 """Told of partition, offset and number of each record that a log has."""
 LARGEST_GAP = 4
 MOST_AT_ONCE = 5
-KEPT = 8
+KEPT = 4
 """One in so many records comes when nothing goes wrong any more."""
 
 
@@ -38,6 +38,11 @@ class Topics:
         left = len(self._unwritten) - self._kept
         if left > 0 and self._dice.random.random() < 0.2:
             self.write(min(left, self._dice.random.randint(1, MOST_AT_ONCE)))
+
+    @property
+    def left(self) -> int:
+        """How many records are still to come."""
+        return len(self._unwritten)
 
     def write(self, count: int | None = None) -> None:
         """The next records, or all that are left, which leave a gap behind them."""

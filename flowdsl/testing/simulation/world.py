@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.local.waiter import NoWait
-from flowdsl.testing.simulation.broker import SimulatedConsumer
+from flowdsl.testing.simulation.consumer import SimulatedConsumer, named
 from flowdsl.testing.simulation.faults import SESSION, Dice
 from flowdsl.testing.simulation.member import Member
 from flowdsl.testing.simulation.oracle import Oracle
+from flowdsl.testing.simulation.producer import Epochs
 from flowdsl.testing.simulation.scene import Scene
 from flowdsl.testing.simulation.topics import Topics
 from flowdsl.testing.virtual import VirtualClock
@@ -68,8 +69,8 @@ class World:
             self.one_turn()
 
     def calm_down(self) -> None:
-        """Nothing goes wrong any more."""
-        self.dice.calm_down()
+        """Nothing goes wrong any more, but not everything is done at once."""
+        self.dice.calm_down(friction=not self.scene.has_foreign)
         self.tell(None, "nothing goes wrong from here on")
         self._frozen.clear()
         for consumer in self._vanished:
@@ -102,7 +103,7 @@ class World:
         consumer = SimulatedConsumer(
             inner, self.dice, self.clock, lambda text: self._consumer_tells(number, text), self
         )
-        member = Member(number, self.scene, consumer, self.dice, self.clock, self._got)
+        member = Member(number, self.scene, consumer, self.dice, self.clock, self._got, self.tell)
         self.tell(member, "joins")
         member.begin()
         self.alive.append(member)
@@ -155,10 +156,10 @@ class World:
 
     # -- what is seen ---------------------------------------------------------------------------------------------
 
-    def _got(self, sink: str, output: Any, member: Member) -> None:
+    def _got(self, sink: str, output: Any, member: Member, epochs: Epochs) -> None:
         self.tell(member, f"{sink} gets {output!r:.100}")
         self.last_event = self.clock()
-        self.oracle.got(sink, output, member.number, member.consumer.epochs)
+        self.oracle.got(sink, output, member.number, epochs)
 
     def committing(self, consumer: SimulatedConsumer, offsets: Mapping[Partition, int]) -> None:
         """A commit leaves a member."""
@@ -171,7 +172,35 @@ class World:
         heard_of = member is not None and now - member.seen <= member.poll_interval
         owned = [each for each in offsets if heard_of and group.owners.get(each) == consumer.member_id]
         ends = self.topics.ends
-        self.oracle.committing(lambda p: (id(consumer), p, consumer.epochs[p]), offsets, owned, ends)
+        if consumer.unanswered:
+            self.oracle.broken("overlap", f"{named(offsets)} is to be committed before the last commit was answered")
+        self.oracle.committing(consumer.life, offsets, owned, ends)
+
+    def seeking(self, consumer: SimulatedConsumer, offsets: Mapping[Partition, int]) -> None:
+        """A member goes back to what it has not done."""
+        self.oracle.seeking(consumer.life, offsets)
+
+    def giving_up(self, consumer: SimulatedConsumer, partitions: Collection[Partition]) -> Callable[[], None]:
+        """A member that is asked to give these up when nothing goes wrong leaves nothing of them undone."""
+        member = next((each for each in self.alive if each.consumer is consumer), None)
+        if member is None or not member.has_time:
+            return lambda: None
+        return self.all_done(member, partitions)
+
+    def all_done(self, member: Member, partitions: Collection[Partition]) -> Callable[[], None]:
+        """What that member has handed on of these now has to be committed when the result is called."""
+        positions = member.consumer.positions if member.loop.feeder.is_empty else {}
+        taken = {partition: positions[partition] for partition in partitions if partition in positions}
+
+        def check() -> None:
+            committed = self.client.committed(GROUP)
+            for partition, position in sorted(taken.items()):
+                at = committed.get(partition, 0)
+                if at < position and not member.is_finished:
+                    text = f"member {member.number} had all the time it needed, but left {partition} committed at {at} of {position}"
+                    self.oracle.broken("converges", text)
+
+        return check
 
     def _consumer_tells(self, number: int, text: str) -> None:
         if text.startswith("reads"):

@@ -1,21 +1,20 @@
-"""The simulated broker: the embedded one, with commits that are late or lost, reads that fail, and members that vanish."""
+"""A member of a simulated group: commits that are late or lost, reads that fail, and an end without a word."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from flowdsl.brokers.local.consumer import LocalConsumer
-from flowdsl.brokers.protocols import Delivery, Listener, Outgoing, Topics
+from flowdsl.brokers.protocols import Listener, Topics
 from flowdsl.clock import Clock
-from flowdsl.errors import BrokerError, DeliveryFailed
+from flowdsl.errors import BrokerError
 from flowdsl.records import Records
-from flowdsl.testing.simulation.faults import Dice
+from flowdsl.testing.simulation.faults import SESSION, Dice
 from flowdsl.testing.simulation.reading import gathered
-from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
+from flowdsl.types import BrokerValue, KafkaPayload, Partition
 
 MOST_AT_ONCE = 12
 """Records of one read, so that reads end in the middle of things."""
@@ -24,18 +23,26 @@ Tell = Callable[[str], None]
 Answered = Callable[[BrokerError | None], None]
 
 
-class CommitWatch(Protocol):
-    """Who looks at commits."""
+class Watch(Protocol):
+    """Who looks at what members tell the broker."""
 
     def committing(self, consumer: SimulatedConsumer, offsets: Mapping[Partition, int]) -> None:
         """A commit leaves a member: from this moment it may take effect."""
+        ...
+
+    def seeking(self, consumer: SimulatedConsumer, offsets: Mapping[Partition, int]) -> None:
+        """A member goes back to what it has not done."""
+        ...
+
+    def giving_up(self, consumer: SimulatedConsumer, partitions: Collection[Partition]) -> Callable[[], None]:
+        """A member is about to give these up; to be called once it has."""
         ...
 
 
 class SimulatedConsumer:
     """A member of the group. ``wake``: when it has something to do again."""
 
-    def __init__(self, inner: LocalConsumer, dice: Dice, clock: Clock, tell: Tell, watch: CommitWatch) -> None:
+    def __init__(self, inner: LocalConsumer, dice: Dice, clock: Clock, tell: Tell, watch: Watch) -> None:
         self._inner, self._dice, self._clock, self._tell, self._watch = inner, dice, clock, tell, watch
         self.poll_interval = inner.poll_interval
         self.commits = self.commits_start = True
@@ -45,20 +52,31 @@ class SimulatedConsumer:
         self._under_way: deque[tuple[float, dict[Partition, int], BrokerError | None, Answered]] = deque()
         self._answers: deque[tuple[Answered, BrokerError | None]] = deque()
         self._gone = False
+        self._last_read = clock()
+        self.unanswered = 0
+        self.positions: dict[Partition, int] = {}
+        """Up to where the assigned partitions were read."""
 
     def subscribe(self, topics: Topics, listener: Listener) -> None:
-        self._inner.subscribe(topics, _Watched(listener, self, self._tell))
+        self._inner.subscribe(topics, _Watched(listener, self, self._tell, self._watch))
 
     def read(self, limit: int, timeout: float) -> Records:
         self._answer()
-        if self._dice.falls(self._dice.weather.read_fails):
+        was_away = self._clock() - self._last_read > SESSION
+        self._last_read = self._clock()
+        weather = self._dice.weather
+        if self._dice.falls(min(1.0, weather.read_fails * (20 if was_away else 1))):
             self._tell("read fails")
             text = "the simulated broker failed a read"
             raise BrokerError(text)
         most = limit if self._dice.calm else min(limit, self._dice.random.randint(1, MOST_AT_ONCE))
         records: Records = self._inner.read(most, 0.0)
-        if len(records) and self._dice.falls(self._dice.weather.read_twice):
+        if len(records) and self._dice.falls(weather.read_twice):
             records = self._read_on(records, most)
+        if self._dice.falls(weather.read_freezes):
+            self._tell("is frozen in its read")
+            self._clock.sleep(1.2 * SESSION)
+        self.positions.update(records.positions)
         self.wake = self._clock() + (0.0 if len(records) else timeout)
         if len(records):
             self._tell(f"reads {_spans(records)}")
@@ -81,14 +99,20 @@ class SimulatedConsumer:
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         self._tell(f"seeks {named(offsets)}")
-        for partition in offsets:
+        self._watch.seeking(self, offsets)
+        for partition, offset in offsets.items():
             self.begin_epoch(partition)
+            self.positions[partition] = offset
         self._inner.seek(offsets)
 
     @property
     def member_id(self) -> int | None:
         """What the group calls this member."""
         return self._inner.member_id
+
+    def life(self, partition: Partition) -> Hashable:
+        """Which reading of a partition this is."""
+        return id(self), partition, self.epochs.get(partition, 0)
 
     def changes_hands(self, partitions: Collection[Partition]) -> None:
         """What was read of these and not returned yet is not returned."""
@@ -107,8 +131,10 @@ class SimulatedConsumer:
         )
         at = self._clock() + self._dice.delay(self._dice.weather.commit_delay)
         self._tell(f"commits {named(wanted)}{', which is lost' if error else ''}")
-        self._under_way.append((at, wanted, error, answered))
+        self._clock.sleep(0.0)  # who commits without end is found out
         self._watch.committing(self, wanted)
+        self._under_way.append((at, wanted, error, answered))
+        self.unanswered += 1
 
     def settle(self, timeout: float) -> None:
         """Time passes until what is under way is answered, or the time is up."""
@@ -131,6 +157,7 @@ class SimulatedConsumer:
         self.arrive()
         while self._answers:
             answered, error = self._answers.popleft()
+            self.unanswered -= 1
             answered(error)
 
     def ends(self) -> Mapping[Partition, int] | None:
@@ -168,70 +195,34 @@ def _ignore(_: BrokerError | None) -> None:
 class _Watched:
     """The listener of a member, with a look at what it is told."""
 
-    def __init__(self, listener: Listener, consumer: SimulatedConsumer, tell: Tell) -> None:
-        self._listener, self._consumer, self._tell = listener, consumer, tell
+    def __init__(self, listener: Listener, consumer: SimulatedConsumer, tell: Tell, watch: Watch) -> None:
+        self._listener, self._consumer, self._tell, self._watch = listener, consumer, tell, watch
 
     def assigned(self, partitions: Mapping[Partition, int]) -> None:
         self._tell(f"is assigned {named(partitions)}")
-        for partition in partitions:
+        for partition, offset in partitions.items():
             self._consumer.begin_epoch(partition)
+            self._consumer.positions[partition] = offset
         self._consumer.changes_hands(partitions)
         self._listener.assigned(partitions)
 
     def revoked(self, partitions: Collection[Partition]) -> None:
         self._tell(f"is to give up {', '.join(map(str, sorted(partitions)))}")
         self._consumer.changes_hands(partitions)
+        gave_up = self._watch.giving_up(self._consumer, partitions)
         self._listener.revoked(partitions)
+        gave_up()
+        self._forget(partitions)
 
     def lost(self, partitions: Collection[Partition]) -> None:
         self._tell(f"lost {', '.join(map(str, sorted(partitions)))}")
         self._consumer.changes_hands(partitions)
         self._listener.lost(partitions)
+        self._forget(partitions)
 
-
-class SimulatedProducer:
-    """Records reach their topic after a while, in order, and are reported a while later."""
-
-    def __init__(self, dice: Dice, clock: Clock, arrived: Callable[[Outgoing], None], *, fails: bool) -> None:
-        self._dice, self._clock, self._arrived, self._fails = dice, clock, arrived, fails
-        self._queue: deque[tuple[float, Outgoing, Delivery, int]] = deque()
-
-    def expect(self, topic: str) -> None:
-        """The first record makes it."""
-
-    def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
-        taken = len(records)
-        if taken and self._dice.falls(self._dice.weather.produce_partial):
-            taken = self._dice.random.randint(0, taken)
-        for index in range(taken):
-            at = self._clock() + self._dice.delay(self._dice.weather.produce_delay)
-            latest = max(at, self._queue[-1][0]) if self._queue else at
-            self._queue.append((latest, records[index], delivery, first + index))
-        delivery.waiting += taken
-        return taken
-
-    def poll(self, timeout: float = 0.0) -> None:  # noqa: ARG002  # time passes elsewhere
-        while self._queue and self._queue[0][0] <= self._clock():
-            _, outgoing, delivery, index = self._queue.popleft()
-            if self._fails and self._dice.falls(self._dice.weather.sink_fails):
-                delivery.report(index, DeliveryFailed("the simulated broker refused a record"))
-                continue
-            self._arrived(outgoing)
-            delivery.report(index, None)
-
-    def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[Any]:
-        """For strategies written by hand; arrives at once."""
-        topic = destination.topic.name if isinstance(destination, Partition) else destination.name
-        self._arrived(Outgoing(topic, None, payload.key, payload.value, tuple(payload.headers), None))
-        future: Future[Any] = Future()
-        future.set_result(None)
-        return future
-
-    def purge(self) -> None:
-        self._queue.clear()
-
-    def close(self, timeout: float) -> None:  # noqa: ARG002  # nothing to wait for
-        self._queue.clear()
+    def _forget(self, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            self._consumer.positions.pop(partition, None)
 
 
 def named(offsets: Mapping[Partition, int]) -> str:
