@@ -17,7 +17,7 @@ from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.places import named, theirs
 from flowdsl.clock import Deadline
-from flowdsl.errors import BrokerError
+from flowdsl.errors import BrokerError, Fenced
 from flowdsl.types import Partition
 
 Answered = Callable[[BrokerError | None], None]
@@ -154,4 +154,7 @@ class Commits:
             answered(error)
 
     def _sorted(self, sent: _Sent, error: KafkaError) -> BrokerError:
-        return sorted_error(error, f"committing {named(sent.offsets)}", self._name)
+        doing = f"committing {named(sent.offsets)}"
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001  # librdkafka's own errors are named so
+            return Fenced(f"{doing}: this member can commit nothing any more: {error.str()}")
+        return sorted_error(error, doing, self._name)

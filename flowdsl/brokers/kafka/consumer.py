@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from re import Pattern
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer, KafkaException, Message
 
 from flowdsl.brokers.kafka.alone import Alone
 from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.assignment import Assignment
 from flowdsl.brokers.kafka.closing import within
 from flowdsl.brokers.kafka.commits import Commits
+from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.group import Group
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.records import KafkaRecords
@@ -111,7 +112,10 @@ class KafkaConsumer:
             membership.read(changed)
         membership.serve()
         self._commits.serve()
-        messages = self._supply.take(limit, timeout)
+        try:
+            messages = self._supply.take(limit, timeout)
+        except KafkaException as failure:  # fatal ones are raised instead of told
+            raise sorted_error(error_of(failure), "reading", self._name) from None
         self._trouble.raise_stored(membership)
         assignment = self._assignment
         only, positions = assignment.only, {}

@@ -121,7 +121,13 @@ def sorted_error(error: KafkaError, doing: str, broker: str) -> BrokerError:
 
 
 def _is_fenced(error: KafkaError) -> bool:
-    return error.code() in _FENCED or (error.fatal() and error.code() in _EXPELLED)
+    """A fatal error may keep its own code to itself, and tell it in words alone."""
+    is_fatal = error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001  # as above
+    return error.code() in _FENCED or (is_fatal and ("instance" in error.str() or error.code() in _EXPELLED))
+
+
+def _is_mixed(error: KafkaError) -> bool:
+    return error.code() in {KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError.UNSUPPORTED_ASSIGNOR}
 
 
 _KINDS: tuple[tuple[Callable[[KafkaError], bool], type[BrokerError], str], ...] = (
@@ -135,6 +141,11 @@ _KINDS: tuple[tuple[Callable[[KafkaError], bool], type[BrokerError], str], ...] 
         is_expelled,
         Fenced,
         "the group went on without this member: {text}. What was not committed is read again",
+    ),
+    (
+        _is_mixed,
+        BrokerError,
+        "its members assign partitions in another way: {text}. Give all the same group.protocol and partition.assignment.strategy",
     ),
     (is_unknown, TopicNotFound, "{broker} does not have it: {text}"),
     (is_gap, OffsetOutOfRange, "{text}"),

@@ -23,6 +23,7 @@ class Weather:
         self._name, self._also = name, also
         self._last: KafkaError | None = None
         self._refusal: KafkaError | None = None
+        self._was_here = False
         self.is_away = False
         self.fatal: KafkaError | None = None
         self.raised: BaseException | None = None
@@ -45,6 +46,7 @@ class Weather:
 
     def came_back(self) -> None:
         """Something was answered."""
+        self._was_here = True
         self._last = self._refusal = None
         if self.is_away:
             self.is_away = False
@@ -59,8 +61,8 @@ class Weather:
         return self._last if self._last is not None and is_away(error) else error
 
     def _went_away(self) -> None:
-        if self.is_away:
-            return
+        if self.is_away or not self._was_here:
+            return  # one that was never there is an error of the first question, and told as one
         self.is_away = True
         reason = "" if self._last is None else f" ({self._last.str()})"
         logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
