@@ -24,6 +24,7 @@ from flowdsl.plan.nodes import Plan, Source
 from flowdsl.plan.policy import STOP, ErrorPolicy
 from flowdsl.processing.bounds import Bounds, Until
 from flowdsl.processing.loop import Loop
+from flowdsl.stages.context import StepCount
 from flowdsl.types import NEVER, CommitPolicy
 
 MOST_BETWEEN_FLUSHES = 1.0
@@ -132,10 +133,8 @@ class Execution:
         counts = dict(self._context.counts)
         sources = [each.name for each in self._plan.all_sources()]
         taken = self._loop.feeder.taken
-        for name in [*self._plan.all_names(), *counts]:
-            count = counts.pop(name, None)
-            if count is None:
-                continue
+        for name in dict.fromkeys([*self._plan.all_names(), *counts]):
+            count = counts.get(name) or StepCount(name)  # of a run that never had a pipeline
             is_silent = not (count.received or count.failed)  # a source that changes nothing does not count
             if name in sources and is_silent and len(sources) == 1:
                 yield StepStats(name, taken, taken)

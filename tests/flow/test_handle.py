@@ -207,6 +207,19 @@ def test_ready_in_time_is_not_ready_later(broker: LocalBroker) -> None:
     assert handle.wait_ready() is True
 
 
+def test_member_that_gets_no_partition_is_ready_too_and_takes_over_later(broker: LocalBroker) -> None:
+    gathered = Gathered(wanted=1)
+    first = flow_into(broker, lambda _: None).start()
+    assert first.wait_ready(PATIENCE)
+    with flow_into(broker, gathered).start() as second:
+        assert second.wait_ready(PATIENCE)
+        assert [(step.name, step.received) for step in second.stats.steps] == [("source", 0), ("Gathered", 0)]
+        first.stop()
+        broker.write("orders", ["4"])
+        assert gathered.full.wait(PATIENCE)
+    assert gathered.values == ["4"]
+
+
 def test_stats_can_be_read_while_it_runs(broker: LocalBroker) -> None:
     gathered = Gathered()
     with flow_into(broker, gathered).start(commit=never) as handle:

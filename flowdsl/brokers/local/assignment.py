@@ -94,8 +94,8 @@ class InGroup:
         self._group = group
         self._poll_interval, self._eager, self._commits_start = poll_interval, eager, commits_start
         self.member_id: int | None = None
-        self._was_told = False
         self.positions: dict[Partition, int] = {}
+        self._was_told = False
         for key in subscription.remembered():
             group.began(key, storage.births)
 
@@ -110,13 +110,10 @@ class InGroup:
             elif order.revoke:
                 self._give_up(order.revoke)
             elif order.assign:
-                self._was_told = True
                 self._take(order.assign)
             else:
-                break
-        if not self._was_told:
-            self._was_told = True
-            self._listener.assigned({})
+                self._tell_of_nothing(self.member_id)
+                return
 
     def commit(self, offsets: dict[Partition, int]) -> BrokerError | None:
         return self._group.commit(-1 if self.member_id is None else self.member_id, offsets)
@@ -126,6 +123,12 @@ class InGroup:
             self._group.leave(self.member_id)
         self.member_id = None
         self.positions.clear()
+
+    def _tell_of_nothing(self, member_id: int) -> None:
+        """A member for which no partition is left has its assignment too."""
+        if not self._was_told and self._group.has_all(member_id):
+            self._was_told = True
+            self._listener.assigned({})
 
     def _lose(self) -> None:
         self.member_id = None
@@ -148,6 +151,7 @@ class InGroup:
             self._group.begin(begun)
         assigned = {at: begun[at] if at in begun else committed[at] for at in sorted(partitions)}
         self.positions.update(assigned)
+        self._was_told = True
         self._listener.assigned(assigned)
 
     def _births_before(self, partition: Partition) -> int:

@@ -101,6 +101,14 @@ class Group:
                 member.settled = self._version
             return order
 
+    def has_all(self, member_id: int) -> bool:
+        """Whether the member has everything that it will get as the group is now, which may be nothing."""
+        with self._lock:
+            if self._eager and any(member.generation != self.generation for member in self.members.values()):
+                return False
+            mine = (partition for partition, owner in self._target.items() if owner == member_id)
+            return all(self.owners.get(partition) == member_id for partition in mine)
+
     def release(self, member_id: int, partitions: Collection[Partition]) -> None:
         """The member is through with these; commits for them are not its business any more."""
         with self._lock:
