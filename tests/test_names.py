@@ -11,7 +11,7 @@ from flowdsl import processing, strategies
 
 NAMES = {
     "flowdsl": """
-        LocalBroker connect from_iterable map_ flat_map filter_ tap with_record scan distinct_until_changed take decode
+        Kafka LocalBroker connect from_iterable map_ flat_map filter_ tap with_record scan distinct_until_changed take decode
         encode batch unbatch fold route broadcast merge through sink to_list Flow ClosedFlow Fragment RunHandle Stats
         Record Topic Partition INHERIT JSON TEXT RAW last every immediately never dead_letter CommitPolicy FlowError
         FlowDefinitionError StepFailed BrokerError BrokerUnreachable TopicNotFound NotAuthorized DeliveryFailed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -83,7 +84,8 @@ class Execution:
                 self._look_for_topics()
             except BrokerError as missing:
                 self._loop.end(missing)
-            self._loop.run()
+            with _timer(self.options.timeout, self._context.switch.time_out):
+                self._loop.run()
         finally:
             self._ended = self._clock()
             self._over.set()
@@ -109,7 +111,7 @@ class Execution:
     @property
     def interrupted(self) -> bool:
         """Whether somebody ended it before its end."""
-        return self._context.switch.stopping
+        return self._context.switch.stopping and not self._context.switch.timed_out
 
     def progress(self) -> tuple[int, int | None]:
         """How many records were read, and of how many, where that is known."""
@@ -157,6 +159,21 @@ class Execution:
 
     def _finish(self) -> None:
         self._loop.finish()
+
+
+@contextmanager
+def _timer(seconds: float | None, time_out: Callable[[], None]) -> Generator[None]:
+    """Ends a slice of records whose functions turned slow: the loop itself looks at the clock between slices only."""
+    timer = None if seconds is None or seconds > threading.TIMEOUT_MAX else threading.Timer(seconds, time_out)
+    if timer is not None:
+        timer.name, timer.daemon = "flowdsl-timeout", True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+            timer.join()
 
 
 def flush_seconds(policy: CommitPolicy) -> float:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import Clock
+from flowdsl.errors import RunTimeout
 from flowdsl.records import Records
 from flowdsl.types import Partition, Record
 
@@ -106,8 +107,13 @@ class Bounds:
             self._left -= len(records)
         return records
 
-    def __str__(self) -> str:
-        return " or ".join(f"{name}={value}" for name, value in self._given.items() if value is not None)
+    def missed(self, seconds: float | None, done: int) -> RunTimeout:
+        """The error of a run whose time was up before."""
+        given = " or ".join(f"{name}={value}" for name, value in self._given.items() if value is not None)
+        return RunTimeout(
+            f"the run did not come to its end within {seconds} s ({given}): {done} record{'' if done == 1 else 's'} "
+            f"{'is' if done == 1 else 'are'} done; what is done is committed, and the next run goes on from there"
+        )
 
     def are_reached(self) -> bool:
         """Whether all there is to read was read."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import Clock, Deadline
-from flowdsl.errors import CommitFailed, InvalidMessage, RunTimeout, StopTimeout
+from flowdsl.errors import CommitFailed, InvalidMessage, StopTimeout
 from flowdsl.processing.bounds import Bounds
 from flowdsl.processing.feeder import Feeder, in_chunks, one_message_each
 from flowdsl.processing.gate import Gate
@@ -62,6 +62,7 @@ class Loop:
         self._timeout = timeout
         self._deadline = Deadline.after(clock, timeout)
         self._finished = False
+        self._undone = 0
         self._on_ready = on_ready
         self.membership = Membership(
             consumer,
@@ -123,7 +124,7 @@ class Loop:
         if self.switch.abandoned:
             self._abandon()
             raise error or KeyboardInterrupt
-        missed = self._deadline.expired and self.bounds.is_bounded and not self._finished and not self._is_complete
+        complete = self._finished or self._is_complete
         hurried = error is not None or self.switch.stopping
         deadline = Deadline.after(self.clock, self._stop_timeout if hurried else None)
         self.feeder.drop()
@@ -135,13 +136,9 @@ class Loop:
         outcome = error or drained or self.switch.interrupt
         if outcome is not None:
             raise outcome
-        if missed:
-            read = f"{self.feeder.taken} record{'' if self.feeder.taken == 1 else 's'}"
-            text = (
-                f"the run did not come to its end within {self._timeout} s ({self.bounds}): {read} were read; what is "
-                "done is committed, and the next run goes on from there"
-            )
-            raise RunTimeout(text)
+        is_late = self.bounds.is_bounded and (self._deadline.expired or self.switch.timed_out)
+        if is_late and (not complete or (self._undone and not self._finished)):  # also when the drain was cut short
+            raise self.bounds.missed(self._timeout, self.feeder.taken - self._undone)
 
     @property
     def _is_complete(self) -> bool:
@@ -231,6 +228,7 @@ class Loop:
         if self._invalid is not None:
             unsafe = self._invalid.settle(deadline, self.gate)
             drained = drained or unsafe
+        self._undone = self.gate.in_flight
         self.gate.drop_ledger()
         return drained
 

@@ -27,6 +27,7 @@ class Switch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.stopping = False
+        self.timed_out = False
         self.failed = False
         self.abandoned = False
         self.interrupt: BaseException | None = None
@@ -41,6 +42,12 @@ class Switch:
         running = self.running
         if running is not None:
             running.__setstate__(sys.maxsize)
+
+    def time_out(self) -> None:
+        """The time that the run was given is up. From any thread."""
+        if not self.stopping:
+            self.timed_out = True
+            self.stop()
 
     def interrupted(self, error: BaseException) -> None:
         """A user's function raised KeyboardInterrupt, SystemExit or the like: stop, and raise it at the end."""

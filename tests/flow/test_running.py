@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from time import sleep
 from typing import Any
 
 import pytest
@@ -18,12 +19,14 @@ from flowdsl import (
     Stats,
     Topic,
     TopicNotFound,
+    batch,
     filter_,
     from_iterable,
     merge,
     sink,
     tap,
     to_list,
+    unbatch,
 )
 
 ORDERS = Partition(Topic("orders"), 0)
@@ -132,6 +135,33 @@ def test_timeout_with_a_bound_is_a_deadline_and_what_is_done_is_committed(
         flow.run(timeout=SOON, **bound)
     assert seen == ["a", "b", "c"]
     assert broker.committed("g") == {ORDERS: 3}
+
+
+@pytest.mark.parametrize("given", [{}, {"until": "end"}, {"count": 2000}])
+def test_functions_that_turn_slow_do_not_hold_up_a_timeout(given: dict[str, Any]) -> None:
+    def work(value: str) -> None:
+        if int(value) >= 1000:
+            sleep(0.05)
+        done.append(value)
+
+    done: list[str] = []
+    with LocalBroker() as broker:
+        broker.write("orders", range(3000), encode=str)
+        flow = broker.source("orders", group_id="g", decode=TEXT) | sink(work)
+        if given:
+            with pytest.raises(RunTimeout, match=r"within 1\.0 s .* are done"):
+                flow.run(timeout=1.0, **given)
+        else:
+            flow.run(timeout=1.0)
+        assert 1000 < len(done) < 1200  # a slice has 512 of them
+        assert broker.committed("g") == {ORDERS: len(done)}
+
+
+def test_time_that_is_up_in_the_drain_is_told_too(broker: LocalBroker) -> None:
+    flow = broker.source("orders", group_id="g") | batch(9) | unbatch() | sink(lambda _: sleep(0.3))
+    with pytest.raises(RunTimeout):
+        flow.run(until="end", timeout=0.2)
+    assert broker.committed("g") == {ORDERS: 0}
 
 
 def test_bound_that_is_reached_in_time_is_no_timeout(broker: LocalBroker) -> None:
