@@ -53,6 +53,9 @@ class Through(Chaining):
     def closes(self) -> bool:
         return self.ends
 
+    def fails_in(self) -> object:
+        return self.factory.create_with_partitions
+
     def lower(self, build: Build) -> tuple[Part, ...]:
         return (Standing(ForeignStage, partial(self._stage, build)),)
 

@@ -32,8 +32,10 @@ from flowdsl import (
     scan,
     sink,
     tap,
+    through,
     unbatch,
 )
+from flowdsl.strategies import RunTask
 
 HERE = __name__
 
@@ -218,6 +220,20 @@ def test_decoder_of_a_source_fails_as_the_source() -> None:
             failed = raised.value
             assert (failed.step, failed.function, failed.offset) == ("source", name, 1)
             assert (failed.value, failed.input) == (b"x", b"x")
+
+
+class Fragile:
+    """A factory whose strategy raises."""
+
+    def create_with_partitions(self, commit: Any, partitions: Any, downstream: Any) -> Any:
+        return RunTask(lambda message: int(message.payload), downstream)
+
+
+def test_hand_written_strategy_is_named_by_its_factory() -> None:
+    failed = failure_of(through(Fragile()))
+    create = Fragile.create_with_partitions
+    assert (failed.step, failed.function) == ("through", f"{HERE}.Fragile.create_with_partitions")
+    assert (failed.file, failed.line, failed.offset) == (__file__, line_of(create), 1)
 
 
 # -- the record, or the records ---------------------------------------------------------------------------------------------
