@@ -237,7 +237,7 @@ class Loop:
         try:
             self.gate.send_last(Deadline.after(self.clock, rest))
         finally:
-            self.consumer.close(LAST_COMMIT_SECONDS)
+            self.consumer.close(0.0 if self.switch.abandoned else LAST_COMMIT_SECONDS)
             self.pipelines.shutdown()
             if self._invalid is not None:
                 self._invalid.close()
