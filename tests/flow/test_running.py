@@ -197,7 +197,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"until": datetime(2024, 1, 1)}, ValueError, "until must be an aware datetime"),  # noqa: DTZ001  # what is refused
     ({"commit": None}, TypeError, "commit must be every"),
     ({"commit": LONG}, TypeError, "commit must be every"),
-    ({"on_error": "ignore"}, ValueError, 'on_error must be "stop", "skip" or dead_letter'),
+    ({"on_error": "ignore"}, ValueError, 'on_error must be "stop", "skip"'),
     ({"on_error": LONG}, ValueError, "on_error must be"),
     ({"stop_timeout": -0.5}, ValueError, "stop_timeout must not be negative, but is -0.5"),
     ({"stop_timeout": None}, TypeError, "stop_timeout must be a number of seconds or a timedelta, not None"),

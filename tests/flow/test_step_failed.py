@@ -267,17 +267,14 @@ def test_what_the_function_raised_is_the_cause_with_its_traceback() -> None:
 
 
 def test_message_is_for_people() -> None:
-    advice = (
-        "  The record is not committed and will be read again. Mend the function, or choose what happens to such "
-        'records: on_error="skip" or on_error=dead_letter(...).'
-    )
-    assert str(failure_of(map_(parse))).splitlines() == [
+    *facts, advice = str(failure_of(map_(parse))).splitlines()
+    assert facts == [
         "step 'parse' failed at orders[0] offset 1: ValueError: invalid literal for int() with base 10: 'x'",
         f"  in: {HERE}.parse ({__file__}:{line_of(parse)})",
         "  input: 'x'",
         "  value: b'x'",
-        advice,
     ]
+    assert advice.startswith("  The record is not committed and will be read again. Mend the function, or choose")
 
 
 def test_values_and_reasons_are_shortened() -> None:
