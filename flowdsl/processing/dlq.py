@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
+from types import UnionType
 from typing import Any
 
 from attrs import frozen
@@ -32,7 +33,7 @@ class KafkaDlqProducer(DlqProducer):
 
     def __init__(self, producer: Producer, topic: Topic) -> None:
         refuse_others("producer", producer, "what broker.producer() returns", hasattr(producer, "produce"))
-        refuse_others("topic", topic, 'a Topic("...")', isinstance(topic, Topic))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        must_be("topic", topic, Topic, 'a Topic, such as Topic("dead")')
         self._producer, self._topic = producer, topic
 
     def produce(self, value: BrokerValue[KafkaPayload], reason: str | None = None) -> Future[Any]:
@@ -89,13 +90,18 @@ class DlqPolicy:
         limit, most = self.limit, self.max_buffered_messages_per_partition
         has_produce = callable(getattr(self.producer, "produce", None))
         refuse_others("producer", self.producer, "a KafkaDlqProducer, or another DlqProducer", has_produce)
-        refuse_others("limit", limit, "a DlqLimit, or None", limit is None or isinstance(limit, DlqLimit))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        must_be("limit", limit, DlqLimit | None, "a DlqLimit, or None")
         is_count = isinstance(most, int) and not isinstance(most, bool)
         name = "max_buffered_messages_per_partition"
         refuse_others(name, most, "a whole number, or None", most is None or is_count)
         if most is not None and most < 1:
             msg = f"{name} must be at least 1, but is {most}"
             raise ValueError(msg)
+
+
+def must_be(name: str, value: object, kind: type | UnionType, wanted: str) -> None:
+    """Raise TypeError naming the argument, unless the value is of that kind."""
+    refuse_others(name, value, wanted, isinstance(value, kind))
 
 
 def refuse_others(name: str, value: object, wanted: str, fits: bool) -> None:

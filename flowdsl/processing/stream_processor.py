@@ -6,7 +6,7 @@ from typing import Any
 
 from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Duration, optional_seconds
-from flowdsl.processing.dlq import DlqPolicy, refuse_others
+from flowdsl.processing.dlq import DlqPolicy, must_be, refuse_others
 from flowdsl.processing.invalid import InvalidRecords
 from flowdsl.processing.loop import Loop
 from flowdsl.stages.switch import Switch
@@ -36,11 +36,10 @@ class StreamProcessor:
     ) -> None:
         is_consumer = callable(getattr(consumer, "subscribe", None))
         refuse_others("consumer", consumer, "what broker.consumer(group_id=...) returns", is_consumer)
-        refuse_others("topic", topic, 'a Topic, such as Topic("orders")', isinstance(topic, Topic))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        is_factory = isinstance(processor_factory, ProcessingStrategyFactory)  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        refuse_others("processor_factory", processor_factory, "a ProcessingStrategyFactory", is_factory)
-        refuse_others("commit_policy", commit_policy, "a CommitPolicy", isinstance(commit_policy, CommitPolicy))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        refuse_others("dlq_policy", dlq_policy, "a DlqPolicy, or None", isinstance(dlq_policy, DlqPolicy | None))  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        must_be("topic", topic, Topic, 'a Topic, such as Topic("orders")')
+        must_be("processor_factory", processor_factory, ProcessingStrategyFactory, "a ProcessingStrategyFactory")
+        must_be("commit_policy", commit_policy, CommitPolicy, "a CommitPolicy")
+        must_be("dlq_policy", dlq_policy, DlqPolicy | None, "a DlqPolicy, or None")
         self._switch = Switch(clock)
         given = optional_seconds(join_timeout, "join_timeout")
         seconds = JOIN_SECONDS if given is None else given

@@ -63,10 +63,10 @@ class Single(Records):
 
 def _single(value: object) -> Single:
     """What a foreign loop submitted. Raises TypeError or ValueError for what stands for no record, having touched nothing."""
+    single: Any = value
     if not isinstance(value, BaseValue):
-        msg = f"a compiled flow takes a Message with a BrokerValue, not one with {shown(value)}"
+        msg = f"a compiled flow takes a Message with a BrokerValue, not one with {shown(single)}"
         raise TypeError(msg)
-    single: BaseValue[Any] = value  # pyright: ignore[reportUnknownVariableType]  # of whatever payload
     if not single.committable:
         msg = f"a compiled flow takes records, and {shown(single)} stands for none: its committable is empty"
         raise ValueError(msg)
