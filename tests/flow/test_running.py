@@ -12,7 +12,6 @@ import pytest
 from flowdsl import (
     TEXT,
     ClosedFlow,
-    Flow,
     LocalBroker,
     Partition,
     RunTimeout,
@@ -42,9 +41,8 @@ def broker() -> Iterator[LocalBroker]:
         yield made
 
 
-def listed(broker: LocalBroker, **given: Any) -> ClosedFlow[list[str]]:
-    source: Flow[str] = broker.source("orders", group_id="g", decode=TEXT, **given)  # pyright: ignore[reportAssignmentType]  # nobody keeps tombstones here
-    return source | to_list()
+def listed(broker: LocalBroker) -> ClosedFlow[list[str]]:
+    return broker.source("orders", group_id="g", decode=TEXT) | to_list()
 
 
 # -- where it ends --------------------------------------------------------------------------------------------------------

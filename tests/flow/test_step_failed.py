@@ -226,7 +226,7 @@ class Fragile:
     """A factory whose strategy raises."""
 
     def create_with_partitions(self, commit: Any, partitions: Any, downstream: Any) -> Any:
-        return RunTask(lambda message: int(message.payload), downstream)
+        return RunTask[Any, int](lambda message: int(message.payload), downstream)
 
 
 def test_hand_written_strategy_is_named_by_its_factory() -> None:
