@@ -62,7 +62,8 @@ class InvalidRecords:
     def handle(self, invalid: InvalidMessage) -> None:
         """Produce the original. Raises DlqLimitExceeded, or FlowError if the original is not kept any more."""
         lane = self._lanes.setdefault(invalid.partition, _Lane())
-        before, lane.refused = lane.refused, min(invalid.offset, lane.refused or invalid.offset)
+        before = lane.refused
+        lane.refused = invalid.offset if before is None else min(invalid.offset, before)
         found = next(((at, value) for at, value in lane.originals if value.offset == invalid.offset), None)
         if found is None:
             text = f"{invalid}: its original is not kept any more; raise max_buffered_messages_per_partition"

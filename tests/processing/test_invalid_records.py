@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from flowdsl import DeliveryFailed, DlqLimitExceeded, FlowError, LocalBroker, StepFailed, Topic, map_, sink
+from flowdsl.brokers.memory import MemoryRecords
+from flowdsl.clock import SYSTEM_CLOCK
 from flowdsl.processing import IMMEDIATE, DlqLimit, DlqPolicy, InvalidMessage, KafkaDlqProducer
+from flowdsl.processing.dlq import DlqProducer
+from flowdsl.processing.invalid import InvalidRecords
 from flowdsl.strategies import (
     BatchStep,
     BrokerValue,
@@ -273,6 +277,25 @@ def test_limit_of_none_stops_at_the_first(broker: LocalBroker) -> None:
         run_to_the_end(broker, refusing(0), dlq_policy=policy(broker, limit=DlqLimit(max_consecutive_count=0)))
     assert letters(broker, "dead") == []
     assert broker.committed("g") == {P0: 0}
+
+
+def test_first_offset_stays_refused_when_a_later_record_is_refused_as_well() -> None:
+    """The drain that follows the first refusal may come to another invalid record."""
+    invalid = InvalidRecords(DlqPolicy(Never(), DlqLimit(max_consecutive_count=0)), SYSTEM_CLOCK)
+    partition = Partition(Topic("t"), 0)
+    invalid.read(MemoryRecords(list(range(5)), 0, partition, {partition: 5}))
+    for offset in (0, 3):
+        with pytest.raises(DlqLimitExceeded):
+            invalid.handle(InvalidMessage(partition, offset))
+    invalid.done({partition: 5})
+    assert invalid.safe() == {partition: 0}
+
+
+class Never(DlqProducer):
+    """A producer that nothing may come to."""
+
+    def produce(self, value: Any, reason: str | None = None) -> Any:
+        raise AssertionError(value)
 
 
 def test_limit_stops_a_join_too(broker: LocalBroker) -> None:
