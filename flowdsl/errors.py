@@ -18,10 +18,15 @@ SHOWN = 200
 def shown(value: object) -> str:
     """The ``repr`` of a value, shortened; never raises, whatever the value does."""
     try:
-        text = repr(value)
+        text = repr(_beginning(value))
     except Exception as broken:  # noqa: BLE001  # a user's __repr__
         text = f"<{type(value).__name__} whose repr raises {type(broken).__name__}>"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _beginning(value: Any) -> Any:
+    """As much of a large value as is shown: nobody waits for the repr of ten million items."""
+    return value[:SHOWN] if type(value) in (list, tuple, str, bytes) else value
 
 
 def told(error: BaseException) -> str:

@@ -153,6 +153,21 @@ def test_a_step_keeps_its_line_whatever_its_values_show() -> None:
     ]
 
 
+def test_no_more_of_large_values_is_looked_at_than_is_shown() -> None:
+    class Item:
+        looked_at = 0
+
+        def __repr__(self) -> str:
+            Item.looked_at += 1
+            return "item"
+
+    text = repr(from_iterable([Item()] * 100_000) | map_(parse))
+    assert text.splitlines()[0].startswith("from_iterable([item, item, ")
+    assert text.splitlines()[0].endswith("...)")
+    assert Item.looked_at <= 200
+    assert repr(from_iterable("x" * 10_000)) == f"from_iterable('{'x' * 196}...)"
+
+
 def test_a_merge_may_have_a_name() -> None:
     assert names_of(merge(SOURCE, SOURCE, name="both") | to_list()) == ["from_iterable", "from_iterable#2", "to_list"]
     assert repr(merge(SOURCE, SOURCE, name="both")).splitlines()[0] == "merge(name='both')"
