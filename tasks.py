@@ -125,10 +125,11 @@ def notebooks(*arguments: str) -> None:
 
 def bench(*arguments: str) -> None:
     """Measure: every script of benchmarks/, or those that are named."""
-    setup("[dev]")
-    scripts = [Path(name) for name in arguments] or sorted((ROOT / "benchmarks").glob("*.py"))
+    setup("[bench]")
+    found = sorted((ROOT / "benchmarks").glob("*.py"))
+    scripts = [Path(name) for name in arguments] or [each for each in found if "__main__" in each.read_text()]
     for script in scripts:
-        print(f"\n-- {script}", flush=True)
+        print(f"\n-- {script.relative_to(ROOT) if script.is_absolute() else script}", flush=True)
         run(PYTHON, script)
 
 

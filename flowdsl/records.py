@@ -13,6 +13,11 @@ from flowdsl.types import BaseValue, Partition, Record
 class Records(BaseValue[list[Any]]):
     """Consecutive records as a source read them. What a consumer returns, and what it submits to a compiled pipeline.
 
+    Per read and slice ``len``, ``window`` and ``payload`` are called, once or twice each, and nothing per record: these
+    must cost little, also where ``window`` is the whole, and ``payload`` should be a list that is there already. All
+    else is asked of single records, when something failed, wants to see the record, or ends a group in mid-slice. A
+    pipeline keeps windows until their records are done, so a window of few records must not keep a large read alive.
+
     ``positions``: where the consumer stands after these records, which may be past the last of them: transactions and
     compaction leave gaps. Empty for a window that ends before the read does.
     """

@@ -23,21 +23,34 @@ _FAST, _SLOW = 0.01, 0.05
 """Seconds: a read that is quicker lets the next one take twice as much, one that is slower half as much."""
 
 
+SPARSE = 8
+"""A window of fewer than one in so many records of its read has a list of its own."""
+
+
 class MemoryRecords(Records):
-    """Consecutive values of one iterable; ``first`` is the index of the first."""
+    """Consecutive values of one iterable; ``first`` is the index of the first. Large windows share the list of their read."""
 
-    __slots__ = ("_first", "_partition", "_values")
+    __slots__ = ("_first", "_partition", "_start", "_stop", "_values")
 
-    def __init__(self, values: list[Any], first: int, partition: Partition, positions: Mapping[Partition, int]) -> None:
+    def __init__(
+        self,
+        values: list[Any],
+        first: int,
+        partition: Partition,
+        positions: Mapping[Partition, int],
+        bounds: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__(positions)
         self._values, self._first, self._partition = values, first, partition
+        self._start, self._stop = bounds or (0, len(values))
 
     def __len__(self) -> int:
-        return len(self._values)
+        return self._stop - self._start
 
     @property
     def payload(self) -> list[Any]:
-        return self._values
+        is_whole = self._stop - self._start == len(self._values)
+        return self._values if is_whole else self._values[self._start : self._stop]
 
     @property
     def partition(self) -> Partition:
@@ -47,11 +60,16 @@ class MemoryRecords(Records):
         return self._partition, self._first + index
 
     def record(self, index: int) -> Record[Any]:
-        return Record("", 0, self._first + index, None, self._values[index])
+        return Record("", 0, self._first + index, None, self._values[self._start + index])
 
     def window(self, start: int, stop: int) -> MemoryRecords:
-        positions: Mapping[Partition, int] = self.positions if stop >= len(self) else {}
-        return MemoryRecords(self._values[start:stop], self._first + start, self._partition, positions)
+        length = len(self)
+        stop = min(stop, length)
+        positions: Mapping[Partition, int] = self.positions if stop == length else {}
+        first, bounds = self._first + start, (self._start + start, self._start + stop)
+        if SPARSE * (stop - start) < len(self._values):  # a few records do not keep all of a read
+            return MemoryRecords(self._values[slice(*bounds)], first, self._partition, positions)
+        return MemoryRecords(self._values, first, self._partition, positions, bounds)
 
     def nbytes(self) -> int:
         """Values are here already and take nothing more: 0."""

@@ -88,9 +88,8 @@ class Feeder:
 
     def feed(self, pipeline: ProcessingStrategy[Any]) -> bool:
         """Hand on what waits, for a while. False: the pipeline rejected it."""
-        began = self._clock()
+        began = before = self._clock()
         while self._records is not None and not self._switch.stopping:
-            before = self._clock()
             if before - began >= TURN_SECONDS:
                 return True
             stop = min(self._at + self.pace.slice, len(self._records))
@@ -105,7 +104,9 @@ class Feeder:
                     self._advance(1)  # it was taken; one about an earlier message says nothing about this one
                 raise
             self._advance(taken)
-            self.pace.worked(taken, self._clock() - before)
+            now = self._clock()
+            self.pace.worked(taken, now - before)
+            before = now
         return True
 
     def pause(self, reason: str) -> None:

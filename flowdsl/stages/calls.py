@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from functools import lru_cache
-from itertools import pairwise
+from itertools import compress
+from operator import not_
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, NoReturn
 
-from flowdsl.chunks import Chunk, kept
+from flowdsl.chunks import Chunk, Part
 from flowdsl.errors import refuse_awaitable
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
@@ -60,9 +61,9 @@ _LINES = {
     Role.MAP: ("{out} = f{n}({value})", "if type({out}) is not k{n} and type({out}) not in plain{n}: look({n}, {out})"),
     Role.FILTER: (
         "ok = f{n}({value})",
-        "if ok is not True and ok is not False: ok = truth(ok)",
-        "m{n}.append(ok)",
-        "if not ok: continue",
+        "if ok is not True and (ok is False or not truth(ok)):",
+        "    fates.append({fate})",
+        "    continue",
     ),
     Role.TAP: (
         "result = f{n}({value})",
@@ -85,8 +86,7 @@ class _Text(NamedTuple):
 @lru_cache(maxsize=256)
 def _written(roles: tuple[Role, ...]) -> _Text:
     """Write the loop for calls of these roles."""
-    masks = [f"m{n}" for n, role in enumerate(roles) if role is Role.FILTER]
-    lines = [f"def loop({', '.join(('values', 'passed', *masks))}):"]
+    lines = ["def loop(values, passed, fates):"]
     lines += [f"    k{n} = kinds[{n}]" for n, role in enumerate(roles) if role in _CHANGING]
     lines.append("    for v in values:")
     calls: list[int | None] = [None] * len(lines)
@@ -95,11 +95,13 @@ def _written(roles: tuple[Role, ...]) -> _Text:
     for n, role in enumerate(roles):
         inputs.append(value)
         out = f"v{n}" if role in _CHANGING else value
-        lines += [" " * 8 + line.format(n=n, value=value, out=out) for line in _LINES[role]]
+        lines += [" " * 8 + line.format(n=n, fate=n + 1, value=value, out=out) for line in _LINES[role]]
         calls += [n] * len(_LINES[role])
         value = out
     lines.append(f"        passed.append({value})")
-    calls.append(None)
+    if Role.FILTER in roles:
+        lines.append("        fates.append(None)")
+    calls += [None, None]
     module = compile("\n".join(lines), "<the fused steps of a flow>", "exec")
     code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
     return _Text(code, tuple(calls), tuple(inputs))
@@ -121,26 +123,14 @@ def _truth(result: object) -> bool:
 
 
 class Passed:
-    """What a loop filled: the values that came through, and for each filter what it said."""
+    """What a loop filled: the values that came through, and, where there are filters, what became of each record."""
 
-    __slots__ = ("masks", "values")
+    __slots__ = ("fates", "values")
 
-    def __init__(self, filters: int) -> None:
+    def __init__(self) -> None:
         self.values: list[Any] = []
-        self.masks: list[list[bool]] = [[] for _ in range(filters)]
-
-    @property
-    def records(self) -> int:
-        """How many records came to their end."""
-        return len(self.masks[0] if self.masks else self.values)
-
-    def drop_unfinished(self) -> None:
-        """Forget what filters said of a record that did not come to its end."""
-        for at, (mask, after) in enumerate(pairwise([*self.masks, self.values])):
-            if sum(mask) > len(after):
-                for begun in self.masks[: at + 1]:
-                    begun.pop()
-                return
+        self.fates: list[int | None] = []
+        """None for a record that came through; for one that was dropped the number of its filter, from 1."""
 
 
 class Loop:
@@ -151,7 +141,7 @@ class Loop:
         roles = tuple(call.role for call in calls)
         text = _written(roles)
         self._text = text
-        self._filters = roles.count(Role.FILTER)
+        self._filters = Role.FILTER in roles
         self._kinds: list[type[Any] | None] = [None] * len(roles)
         self._plain: list[set[type[Any]]] = [set() for _ in roles]
         # A code object of its own: the interpreter adapts it to the functions that it calls.
@@ -161,26 +151,31 @@ class Loop:
             names |= {f"f{n}": call.function, f"plain{n}": self._plain[n]}
         self._run: Callable[..., None] = FunctionType(self._code, names)
 
-    def begin(self) -> Passed:
-        """What ``run`` fills."""
-        return Passed(self._filters)
-
     def run(self, passed: Passed, values: Iterator[Any]) -> None:
         """Take values through all calls. May raise anything, at any of them."""
-        self._run(values, passed.values, *passed.masks)
+        self._run(values, passed.values, passed.fates)
+
+    def records(self, passed: Passed) -> int:
+        """How many records came to their end."""
+        if not self._filters:
+            return len(passed.values)
+        del passed.values[passed.fates.count(None) :]  # one that was interrupted between the two lists
+        return len(passed.fates)
 
     def finish(self, chunk: Chunk[Any], passed: Passed) -> Chunk[Any]:
         """What goes on of the chunk, all of which came to its end."""
-        origins, count, masks = chunk.origins, len(chunk), iter(passed.masks)
-        lengths = iter([*map(len, passed.masks[1:]), len(passed.values)])
-        for call in self.calls:
-            call.step.count.received += count
-            if call.role is Role.FILTER:
-                mask, left = next(masks), next(lengths)
-                if left < count:
-                    origins, count = kept(origins, mask, left), left
-            call.step.count.emitted += count
-        return self.calls[-1].settle(Chunk(passed.values, chunk.mark, origins))
+        values, fates = passed.values, passed.fates
+        count, dropped = len(chunk.values), len(chunk.values) > len(values)
+        for n, call in enumerate(self.calls, 1):
+            steps = call.step.count
+            steps.received += count
+            if dropped and call.role is Role.FILTER:
+                count -= fates.count(n)
+            steps.emitted += count
+        origins = chunk.origins
+        if dropped:
+            origins = Part(origins, compress(range(len(fates)), map(not_, fates)), len(values))
+        return self.calls[-1].settle(Chunk(values, chunk.mark, origins))
 
     def blamed(self, error: BaseException) -> tuple[int, Any]:
         """Which call raised this out of ``run``, and what it was given. It passed those before: they are counted."""

@@ -121,6 +121,8 @@ class Intake(Step[Any, Any]):
             pipeline.terminate()
 
     def next_deadline(self) -> float | None:
+        if not self._beside:
+            return super().next_deadline()
         moments = (super().next_deadline(), *(pipeline.next_deadline() for pipeline in self._beside))
         return min((moment for moment in moments if moment is not None), default=None)
 

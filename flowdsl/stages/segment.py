@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
-from flowdsl.stages.calls import Call, Loop
+from flowdsl.stages.calls import Call, Loop, Passed
 from flowdsl.stages.failures import Verdict
 from flowdsl.stages.guard import guarded
 from flowdsl.stages.kernel import Fusable, Kernel, Unusable
@@ -85,7 +85,8 @@ class Segment(Step[Any, Any]):
         return bool(self._work)
 
     def advance(self) -> None:
-        self._run()
+        if self._work:
+            self._run()
         if self._collector is not None and not self._outbox:
             self._emit_all(self._collector.advance())
 
@@ -157,11 +158,9 @@ class Segment(Step[Any, Any]):
 
     def _through_calls(self, loop: Loop, index: int, chunk: Chunk[Any], attempts: int) -> Chunk[Any] | None:
         """Neighbouring calls. None: nothing goes on now, what there is to do was put on the stack."""
-        passed = loop.begin()
+        passed = Passed()
         error = guarded(self._switch, chunk.values, partial(loop.run, passed))
-        if error is not None or self._switch.stopping:
-            passed.drop_unfinished()
-        done = passed.records
+        done = loop.records(passed)
         out = loop.finish(chunk.head(done), passed)
         if error is None:
             if done < len(chunk):

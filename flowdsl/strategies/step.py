@@ -96,12 +96,13 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         if not self.has_room():
             raise MessageRejected
         self._own(message)
-        try:
-            self._hand_on()
-        except InvalidMessage as invalid:
-            if is_about(invalid, message):
-                raise
-            self._invalid.append(invalid)
+        if self._outbox:
+            try:
+                self._hand_on()
+            except InvalidMessage as invalid:
+                if is_about(invalid, message):
+                    raise
+                self._invalid.append(invalid)
 
     def poll(self) -> None:
         self._downstream(self.next_step.poll)
@@ -133,7 +134,7 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
 
     def next_deadline(self) -> float | None:
         own, after = None if self._over else self.own_deadline(), self.next_step.next_deadline()
-        return min((at for at in (own, after) if at is not None), default=None)
+        return own if after is None else after if own is None else min(own, after)
 
     def held_by(self) -> str | None:
         return self.next_step.held_by() or (str(self) if self._outbox or self.is_busy() or self.is_holding() else None)
@@ -145,27 +146,25 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
 
     def _own(self, message: Message[In | FilteredPayload]) -> None:
         try:
-            self._take(message)
+            try:
+                self.accept(message)
+            except InvalidMessage as invalid:
+                passed = pass_over(message, invalid)
+                if passed is not None:
+                    self.accept(passed)
+                self._later(self._hand_on)
+                raise
         except (MessageRejected, InvalidMessage):
             raise
         except BaseException:
             self._closed = True  # what is held came before this message and may still finish; nothing may follow it
             raise
 
-    def _take(self, message: Message[In | FilteredPayload]) -> None:
-        try:
-            self.accept(message)
-        except InvalidMessage as invalid:
-            passed = pass_over(message, invalid)
-            if passed is not None:
-                self.accept(passed)
-            self._later(self._hand_on)
-            raise
-
     def _turn(self) -> None:
         if self._over:
             return
-        self._hand_on()
+        if self._outbox:
+            self._hand_on()
         try:
             self.advance()
         except InvalidMessage:
@@ -173,7 +172,8 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         except BaseException:
             self._closed = True  # as in _own: what was emitted came before
             raise
-        self._hand_on()
+        if self._outbox:
+            self._hand_on()
 
     def _hand_on(self) -> None:
         outbox = self._outbox

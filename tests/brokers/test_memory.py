@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from itertools import count
 from typing import Any
 
 import pytest
 
-from flowdsl.brokers.memory import MemoryConsumer
+from flowdsl.brokers.memory import MemoryConsumer, MemoryRecords
 from flowdsl.errors import BrokerError
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import Partition, Record, Topic
@@ -155,3 +157,34 @@ def test_commits_are_refused() -> None:
     consumer.commit({at(0): 1}, answers.append)
     assert not consumer.commits
     assert isinstance(answers[0], BrokerError)
+
+
+def test_windows_of_windows_are_plain_slices_wherever_their_list_is() -> None:
+    values = list(range(100))
+    whole = MemoryRecords(values, 7, Partition(Topic(""), 0), {at(0): 107})
+    for start in range(0, 100, 9):
+        for stop in range(start, 101, 7):
+            window = whole.window(start, stop)
+            inner = window.window(1, len(window) + 5)
+            assert window.payload == values[start:stop]
+            assert inner.payload == values[start + 1 : stop]
+            assert bool(inner.positions) == (stop == 100)
+            if len(inner):
+                assert inner.record(len(inner) - 1).value == values[stop - 1]
+                assert inner.place(0) == (at(0), 7 + start + 1)
+
+
+def test_window_of_few_records_does_not_keep_its_read_alive() -> None:
+    class Value:
+        pass
+
+    values = [Value() for _ in range(100)]
+    first = weakref.ref(values[0])
+    whole = MemoryRecords(values, 0, Partition(Topic(""), 0), {})
+    few, many = whole.window(50, 52), whole.window(50, 100)
+    del values, whole
+    assert first() is not None
+    del many
+    gc.collect()
+    assert first() is None
+    assert len(few.payload) == 2
