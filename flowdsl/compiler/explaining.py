@@ -49,7 +49,7 @@ def _sources(whole: NamedPlan) -> Iterator[str]:
 
 def _queues(told: Outline) -> Iterator[str]:
     read = f"up to {LARGEST_READ:,} records, or about {READ_BYTES >> 20} MiB. Nothing more is read while they wait"
-    chunk = f"up to {LARGEST_SLICE} records at once, as a chunk, through the steps of a stage"
+    chunk = f"up to {LARGEST_SLICE:,} records at once, as a chunk, through the steps of a stage"
     between = "what came of one chunk. A stage that cannot hand it on takes nothing more"
     general = [("from the source", read), ("into a stage", chunk), ("between stages", between)]
     yield from terms([*general, *((place.name, held) for place, held in _holders(told))])

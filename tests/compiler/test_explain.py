@@ -119,10 +119,10 @@ STEPS
                  - a value is done when the function has returned
 
 QUEUES
-  from the source  up to 1,000 records, or about 4 MiB. Nothing more is read
+  from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
                    while they wait
-  into a stage     up to SLICE records at once, as a chunk, through the steps of a
-                   stage
+  into a stage     up to SLICE records at once, as a chunk, through the steps of
+                   a stage
   between stages   what came of one chunk. A stage that cannot hand it on takes
                    nothing more
   batch            holds up to 500 values until the group is full, at most 1 s
@@ -182,10 +182,10 @@ STEPS
       sink     up to 10,000 records wait for the broker to acknowledge them
 
 QUEUES
-  from the source  up to 1,000 records, or about 4 MiB. Nothing more is read
+  from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
                    while they wait
-  into a stage     up to SLICE records at once, as a chunk, through the steps of a
-                   stage
+  into a stage     up to SLICE records at once, as a chunk, through the steps of
+                   a stage
   between stages   what came of one chunk. A stage that cannot hand it on takes
                    nothing more
   country          one chunk waits for the slowest branch
@@ -242,10 +242,10 @@ STEPS
   to_list())
 
 QUEUES
-  from the source  up to 1,000 records, or about 4 MiB. Nothing more is read
+  from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
                    while they wait
-  into a stage     up to SLICE records at once, as a chunk, through the steps of a
-                   stage
+  into a stage     up to SLICE records at once, as a chunk, through the steps of
+                   a stage
   between stages   what came of one chunk. A stage that cannot hand it on takes
                    nothing more
   broadcast        one chunk waits for the slowest branch
@@ -299,7 +299,7 @@ def test_no_line_is_longer_than_80_columns(make: Callable[[LocalBroker], Any]) -
 
 @pytest.mark.parametrize(("make", "text"), [(service, SERVICE), (branches, BRANCHES), (open_flow, OPEN)])
 def test_flow_is_explained(make: Callable[[LocalBroker], Any], text: str) -> None:
-    assert make(LocalBroker()).explain() + "\n" == text.replace("SLICE", str(LARGEST_SLICE))
+    assert make(LocalBroker()).explain() + "\n" == text.replace("SLICE", f"{LARGEST_SLICE:,}")
 
 
 def test_explaining_opens_nothing_calls_nothing_and_makes_no_topic() -> None:
