@@ -12,6 +12,7 @@ from flowdsl import (
     ClosedFlow,
     LocalBroker,
     Partition,
+    Record,
     batch,
     broadcast,
     dead_letter,
@@ -31,6 +32,7 @@ from flowdsl import (
     unbatch,
     with_record,
 )
+from flowdsl.processing import InvalidMessage
 from flowdsl.strategies import (
     Commit,
     CommitOffsets,
@@ -44,6 +46,7 @@ from flowdsl.types import FILTERED_PAYLOAD, FilteredPayload, Message, Value
 
 BROKER = LocalBroker()
 RECORDS = tuple(b"r%02d" % number for number in range(40))
+KEYED = tuple(Record("orders", 0, 0, b"k" + value, value, (("h", value),)) for value in RECORDS)
 
 
 @frozen
@@ -83,6 +86,16 @@ def even(value: bytes) -> bytes:
         msg = "odd one out"
         raise ValueError(msg)
     return value
+
+
+class Truth:
+    """Whether a value is wanted; for a record in five nobody can say."""
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def __bool__(self) -> bool:
+        return is_wanted(even(self._value))
 
 
 def all_even(values: list[bytes]) -> list[bytes]:
@@ -148,6 +161,45 @@ class Pairs(ProcessingStrategy[bytes]):
         self._downstream.submit(Message(Value(values or FILTERED_PAYLOAD, offsets)))
 
 
+class Lanes(ProcessingStrategy[bytes]):
+    """Written by hand: holds the last value of each partition until its next one comes, or the end."""
+
+    def __init__(self, downstream: ProcessingStrategy[Any]) -> None:
+        self._downstream = downstream
+        self._held: dict[Partition, Message[Any]] = {}
+
+    def poll(self) -> None:
+        self._downstream.poll()
+
+    def submit(self, message: Message[bytes | FilteredPayload]) -> None:
+        (partition,) = message.committable
+        if partition in self._held:
+            self._downstream.submit(self._held[partition])
+        self._held[partition] = message
+
+    def close(self) -> None:
+        pass
+
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(MessageRejected):  # it will be read again
+            for each in self._held.values():
+                self._downstream.submit(each)
+        self._downstream.close()
+        self._downstream.join(timeout)
+
+    def terminate(self) -> None:
+        self._downstream.terminate()
+
+
+class ByPartition:
+    """Finishes records out of the order in which they came."""
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int], downstream: ProcessingStrategy[Any]
+    ) -> ProcessingStrategy[Any]:
+        return Lanes(downstream)
+
+
 class InTheMiddle:
     """Filters, then holds back, as strategies written by hand do."""
 
@@ -159,6 +211,28 @@ class InTheMiddle:
 
 def _payload(message: Message[bytes]) -> bytes:
     return message.payload + b"!"
+
+
+def _even(message: Message[bytes]) -> bytes:
+    if int(message.payload[1:]) % 5 == 0:
+        raise InvalidMessage.from_value(message)
+    return message.payload
+
+
+class Refusing:
+    """Calls some records invalid."""
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int], downstream: ProcessingStrategy[Any]
+    ) -> ProcessingStrategy[Any]:
+        return RunTask(_even, downstream)
+
+
+class RefusingAtTheEnd(ProcessingStrategyFactory[bytes]):
+    """Calls some records invalid, and commits by itself."""
+
+    def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> ProcessingStrategy[bytes]:
+        return RunTask(_even, CommitOffsets(commit))
 
 
 class AtTheEnd(ProcessingStrategyFactory[bytes]):
@@ -209,6 +283,7 @@ def cases() -> dict[str, Case]:
             | sink(nothing)
         ),
         "topic": Case(orders() | filter_(is_wanted) | map_(bytes.upper) | BROKER.sink("out")),
+        "topic with keys": Case(orders() | filter_(is_wanted) | map_(bytes.upper) | BROKER.sink("out"), KEYED),
         "table": Case(orders() | filter_(is_wanted) | sink(Table(), name="table")),
         "dead letters": Case(orders() | map_(even, on_error=dead_letter(letters)) | sink(nothing)),
         "dead groups": Case(
@@ -220,8 +295,10 @@ def cases() -> dict[str, Case]:
         "dead letters of several": Case(
             orders() | flat_map(twice) | map_(even, on_error=dead_letter(letters)) | sink(nothing)
         ),
+        "skipped untold": Case(orders() | filter_(Truth, on_error="skip") | map_(bytes.upper) | sink(nothing)),
         "skipped": Case(orders() | map_(even, on_error="skip") | batch(3, within=0.3) | sink(nothing)),
         "take": Case(orders() | filter_(is_wanted) | take(6) | sink(nothing)),
+        "take of several": Case(orders() | flat_map(twice) | take(5) | sink(nothing)),
         "take of groups": Case(orders() | filter_(is_wanted) | batch(3, within=0.3) | take(2) | sink(nothing)),
         "scan": Case(orders() | scan(counted, (0, b"")) | sink(nothing), trace=lambda state: state[1]),
         "scan of each once": Case(orders() | scan(without, ()) | sink(nothing), trace=lambda state: state[-1:]),
@@ -240,6 +317,14 @@ def cases() -> dict[str, Case]:
         ),
         "unlike the last": Case(orders() | distinct_until_changed(lambda value: value[:2]) | sink(nothing)),
         "in the middle": Case(orders() | through(InTheMiddle()) | sink(nothing)),
+        "several in the middle": Case(orders() | flat_map(twice) | through(InTheMiddle()) | sink(nothing)),
+        "by partition": Case(orders() | through(ByPartition()) | map_(bytes.upper) | sink(nothing)),
+        "invalid in the middle": Case(
+            orders() | through(Refusing(), on_error=dead_letter(letters)) | batch(2, within=0.3) | sink(nothing)
+        ),
+        "invalid at the end": Case(
+            orders() | map_(bytes.upper) | through(RefusingAtTheEnd(), on_error=dead_letter(letters)),
+        ),
         "at the end": Case(orders() | map_(bytes.upper) | through(AtTheEnd())),
         "in memory": Case(from_iterable([]) | filter_(is_wanted) | batch(3) | sink(nothing)),
     }

@@ -16,9 +16,6 @@ from flowdsl.testing.simulation.faults import SESSION, Dice
 from flowdsl.testing.simulation.reading import gathered
 from flowdsl.types import BrokerValue, KafkaPayload, Partition
 
-MOST_AT_ONCE = 12
-"""Records of one read, so that reads end in the middle of things."""
-
 Tell = Callable[[str], None]
 Answered = Callable[[BrokerError | None], None]
 
@@ -69,7 +66,7 @@ class SimulatedConsumer:
             self._tell("read fails")
             text = "the simulated broker failed a read"
             raise BrokerError(text)
-        most = limit if self._dice.calm else min(limit, self._dice.random.randint(1, MOST_AT_ONCE))
+        most = limit if self._dice.calm else min(limit, self._dice.random.randint(1, self._dice.most_at_once))
         records: Records = self._inner.read(most, 0.0)
         if len(records) and self._dice.falls(weather.read_twice):
             records = self._read_on(records, most)

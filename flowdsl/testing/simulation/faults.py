@@ -14,6 +14,8 @@ from flowdsl.types import Message
 
 SESSION = 8.0
 """Seconds after which a member that does not read is expelled."""
+MOST_AT_ONCE = 12
+"""Records of one read, so that reads end in the middle of things."""
 OFFER_SECONDS = 0.05
 """How long a stalled stage takes to reject."""
 
@@ -120,6 +122,9 @@ class Dice:
     def __init__(self, random: Random, weather: Weather) -> None:
         self.random, self.weather = random, weather
         self.calm = False
+        self.most_at_once = MOST_AT_ONCE
+        self.flushes = True
+        """Whether what is written has to be flushed; if not, it counts at once."""
 
     def calm_down(self, *, friction: bool) -> None:
         """From here on nothing goes wrong, and whoever begins now has time to end. ``friction``: not at once, though."""

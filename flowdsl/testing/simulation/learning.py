@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from attrs import evolve
 
+from flowdsl.errors import shown
 from flowdsl.plan.policy import DeadLetter, Skip
-from flowdsl.testing.simulation.faults import CALM, Dice, Weather
-from flowdsl.testing.simulation.oracle import Oracle
+from flowdsl.testing.simulation.faults import CALM, MOST_AT_ONCE, Dice, Weather
+from flowdsl.testing.simulation.oracle import Oracle, Violation
 from flowdsl.testing.simulation.outputs import Atom, Expectations, Trace
 from flowdsl.testing.simulation.rest import live_alone
 from flowdsl.testing.simulation.scene import Scene
@@ -20,10 +22,10 @@ from flowdsl.types import Partition, Record
 
 
 class Witness(Oracle):
-    """Writes down what the sinks got; an oracle that expects nothing."""
+    """Writes down what the sinks got; an oracle that expects nothing but that nobody dies."""
 
     def __init__(self, trace: Trace | None) -> None:
-        super().__init__(Expectations(()), trace, frozenset(), ordered=False)
+        super().__init__(Expectations(()), trace, frozenset({"raised"}), ordered=False)
         self.atoms: Counter[Atom] = Counter()
 
     def got(self, sink: str, output: Any, member: int, epochs: Mapping[Partition, int]) -> None:  # noqa: ARG002  # see Oracle
@@ -56,6 +58,7 @@ def learn(scene: Scene, trace: Trace | None) -> tuple[Expectations, bool]:
     scene = scene.endless
     alone = _each_alone(scene, trace)
     together = _faultless(scene, trace)
+    _check_chunks(scene, trace, together)
     total = sum(alone, Counter[Atom]())
     letters: list[list[Counter[Atom]]] = []
     if scene.failing_groups(DeadLetter):
@@ -68,6 +71,20 @@ def learn(scene: Scene, trace: Trace | None) -> tuple[Expectations, bool]:
     if total == together and not scene.has_memory:
         return Expectations(alone), True
     return Expectations(_by_prefix(scene, trace)), False
+
+
+def _check_chunks(scene: Scene, trace: Trace | None, together: Counter[Atom]) -> None:
+    """However the records of one partition are read, what comes of them is the same. Raises Violation."""
+    if scene.has_foreign or sum(scene.layout.values()) > 1:
+        return
+    singly = _faultless(scene, trace, most_at_once=1)
+    for check, missing in (("lost", singly - together), ("twice", together - singly)):
+        if missing:
+            sink, value = next(iter(missing))
+            text = (
+                f"{sink} gets {shown(value)} {'only' if check == 'lost' else 'unless'} when records are read one by one"
+            )
+            raise Violation(check, text)
 
 
 def _told_strange(strange: Atom) -> str:
@@ -98,20 +115,30 @@ def _by_prefix(scene: Scene, trace: Trace | None) -> list[Counter[Atom]]:
     return found
 
 
-def _faultless(scene: Scene, trace: Trace | None) -> Counter[Atom]:
-    random = Random(0)  # repeatable on purpose
-    weather = evolve(
-        Weather.drawn(random), **CALM, eager=False, commit_seconds=0.5, commit_messages=None, stop_timeout=60.0
-    )
-    witness = Witness(trace)
-    world = World(scene, Dice(random, weather), witness, keeps_trace=False)
-    counts = live_alone(world)
-    witness.raise_violation()
+def _faultless(scene: Scene, trace: Trace | None, *, most_at_once: int = MOST_AT_ONCE) -> Counter[Atom]:
+    witness, world = _world(scene, trace, most_at_once, keeps_trace=False)
+    try:
+        counts = live_alone(world)
+    except Violation as violation:
+        _, again = _world(scene, trace, most_at_once, keeps_trace=True)
+        with suppress(Violation):
+            live_alone(again)
+        raise Violation(violation.check, str(violation), again.trace or ()) from violation.__cause__
     for step in scene.failing_groups(Skip):
         if step in counts and counts[step].failed:
             msg = f"the step {step!r} skips whole groups, so that nobody can tell what was skipped from what was lost: use dead_letter(...)"
             raise ValueError(msg)
     return witness.atoms
+
+
+def _world(scene: Scene, trace: Trace | None, most_at_once: int, *, keeps_trace: bool) -> tuple[Witness, World]:
+    random = Random(0)  # repeatable on purpose
+    weather = evolve(
+        Weather.drawn(random), **CALM, eager=False, commit_seconds=0.5, commit_messages=None, stop_timeout=60.0
+    )
+    witness, dice = Witness(trace), Dice(random, weather)
+    dice.most_at_once, dice.flushes = most_at_once, False  # what is written will have to be flushed
+    return witness, World(scene, dice, witness, keeps_trace=keeps_trace)
 
 
 def spread(records: Sequence[Record[Any]], random: Random, partitions: int, *, freely: bool) -> list[Record[Any]]:

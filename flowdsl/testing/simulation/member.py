@@ -167,7 +167,7 @@ class Member:
     def _sink(self, name: str, target: Any) -> Any:
         risk = self.risk.of_sink if name in self._scene.may_fail else _no_risk
         if hasattr(target, "write"):
-            return RecordingSink(name, self, risk, flushes=hasattr(target, "flush"))
+            return RecordingSink(name, self, risk, flushes=self._dice.flushes and hasattr(target, "flush"))
 
         def record(value: Any) -> None:
             risk()
@@ -177,7 +177,7 @@ class Member:
 
     def _producer(self, client: Client, settings: Settings) -> SimulatedProducer:  # noqa: ARG002  # one broker stands for all
         def arrived(outgoing: Outgoing, epochs: Epochs) -> None:
-            self.got(outgoing.topic, outgoing.value, epochs)
+            self.got(outgoing.topic, outgoing, epochs)
 
         producer = SimulatedProducer(self._dice, self._clock, arrived, self.epochs, fails=self._scene.refuses)
         self._producers.append(producer)

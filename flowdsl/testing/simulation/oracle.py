@@ -6,7 +6,7 @@ It stands outside the flow: it knows the records, the broker's logs, and what re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -28,11 +28,11 @@ MOST_IN_FLIGHT = 20_000
 
 
 class Violation(Exception):  # noqa: N818  # never leaves the simulation
-    """A promise was broken."""
+    """A promise was broken. ``trace``: the run, where it was written down."""
 
-    def __init__(self, check: str, text: str) -> None:
+    def __init__(self, check: str, text: str, trace: Sequence[str] = ()) -> None:
         super().__init__(text)
-        self.check = check
+        self.check, self.trace = check, trace
 
 
 @define

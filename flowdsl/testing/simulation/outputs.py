@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from attrs import frozen
 
+from flowdsl.brokers.protocols import Outgoing
 from flowdsl.types import Record
 
 Trace = Callable[[Any], Any]
@@ -17,6 +18,11 @@ Atom = tuple[str, Hashable]
 
 def atoms_of(output: Any, trace: Trace | None) -> list[Any]:
     """What an output is made of: lists flattened, or the records that ``trace`` names."""
+    if isinstance(output, Outgoing) and trace is None:
+        headers = [header for header in output.headers if not header[0].startswith("flowdsl-")]  # these tell of places
+        return [(output.value, output.key, *headers) if output.key or headers else output.value]
+    if isinstance(output, Outgoing):
+        output = output.value
     if trace is not None:
         named = trace(output)
         return [*named] if isinstance(named, Iterable) and not isinstance(named, str | bytes | dict) else [named]

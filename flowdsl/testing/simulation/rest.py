@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flowdsl.errors import StepFailed
 from flowdsl.stages.context import StepCount
 from flowdsl.testing.simulation.member import Member
 from flowdsl.testing.simulation.world import GROUP, World
@@ -84,8 +85,11 @@ def live_alone(world: World) -> Mapping[str, StepCount]:
         idle = 0 if waits else idle + 1
     if member.is_alive:
         member.stop()
-    if member.error is not None:
+    if isinstance(member.error, StepFailed):
         raise member.error
+    if member.error is not None:
+        world.oracle.broken("raised", f"{member.error!r} ended a run in which nothing goes wrong", member.error)
+    world.oracle.raise_violation()
     return member.counts
 
 

@@ -5,27 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
-from random import Random
 from typing import Any
-
-from attrs import evolve, frozen
 
 from flowdsl.errors import shown
 from flowdsl.operators.checks import count, function
-from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.plan.nodes import Upstream
 from flowdsl.testing.given import closed
-from flowdsl.testing.simulation.failed import Report, SimulationFailed
-from flowdsl.testing.simulation.faults import Dice, Weather
-from flowdsl.testing.simulation.learning import learn, spread
-from flowdsl.testing.simulation.oracle import ALL_CHECKS, Oracle, Violation
-from flowdsl.testing.simulation.outputs import Expectations, Trace
-from flowdsl.testing.simulation.rest import live
-from flowdsl.testing.simulation.scene import Scene, is_single, keeps_order, scene_of
-from flowdsl.testing.simulation.world import World
-from flowdsl.types import Record
-
-MEMBERS = 3
+from flowdsl.testing.simulation.failed import Report
+from flowdsl.testing.simulation.oracle import ALL_CHECKS
+from flowdsl.testing.simulation.outputs import Trace
+from flowdsl.testing.simulation.scene import scene_of
+from flowdsl.testing.simulation.seeds import MEMBERS, Simulation
 
 
 def simulate(
@@ -59,67 +49,11 @@ def simulate(
     if trace is not None:
         function(trace, "trace", lazy=True)
     with _quiet():
-        simulation = _Simulation.of(scene, trace, wanted)
+        simulation = Simulation.of(scene, trace, wanted, next(iter(which)))
         report = Report(0, 0, 0, 0.0)
         for seed in which:
             report += simulation.one(seed)
     return report
-
-
-@frozen
-class _Simulation:
-    """One scene, and what is known of it."""
-
-    scene: Scene
-    expected: Expectations
-    trace: Trace | None
-    checks: frozenset[str]
-    freely: bool
-    """Whether the records may be spread over the partitions anyhow."""
-
-    @classmethod
-    def of(cls, scene: Scene, trace: Trace | None, checks: frozenset[str]) -> _Simulation:
-        expected, independent = learn(scene, trace)
-        given = any(record.partition for record in scene.records)
-        reads_topics = all(isinstance(source, BrokerSource) for source in leaves(scene.plan.source))
-        freely = independent and not given and (reads_topics or is_single(scene.plan))
-        return cls(scene, expected, trace, checks, freely)
-
-    def one(self, seed: int) -> Report:
-        """One seed. Raises SimulationFailed."""
-        world, oracle = self._world(seed, keeps_trace=False)
-        try:
-            live(world)
-        except Violation as violation:
-            raise self._failed(seed, violation) from violation.__cause__
-        return Report(1, world.lives, oracle.replays, world.longest_without_commit)
-
-    def _failed(self, seed: int, seen: Violation) -> SimulationFailed:
-        """The same once more, this time with everything written down."""
-        world, _ = self._world(seed, keeps_trace=True)
-        try:
-            live(world)
-        except Violation as violation:
-            return SimulationFailed(seed, violation.check, str(violation), world.trace or (), self._again(seed))
-        text = (
-            f"{seen}\n  The second run of the seed did not: a function of the flow does not give the same result for the "
-            "same input, or keeps a state that outlives a run"
-        )
-        return SimulationFailed(seed, seen.check, text, world.trace or (), self._again(seed))
-
-    def _again(self, seed: int) -> str:
-        members = "" if self.scene.members == MEMBERS else f", members={self.scene.members}"
-        trace = "" if self.trace is None else ", trace=..."
-        checks = "" if self.checks == ALL_CHECKS else f", checks={sorted(self.checks)}"
-        return f"simulate(flow, records, seeds=[{seed}]{members}{trace}{checks})"
-
-    def _world(self, seed: int, *, keeps_trace: bool) -> tuple[World, Oracle]:
-        random = Random(seed)  # repeatable on purpose
-        weather = Weather.drawn(random)
-        records: list[Record[Any]] = spread(self.scene.records, random, weather.partitions, freely=self.freely)
-        oracle = Oracle(self.expected, self.trace, self.checks, ordered=keeps_order(self.scene.plan))
-        scene = evolve(self.scene, records=records)
-        return World(scene, Dice(random, weather), oracle, keeps_trace=keeps_trace), oracle
 
 
 def _seeds(seeds: int | Collection[int]) -> Collection[int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.local.waiter import NoWait
+from flowdsl.brokers.protocols import Outgoing
 from flowdsl.testing.simulation.consumer import SimulatedConsumer, named
 from flowdsl.testing.simulation.faults import SESSION, Dice
 from flowdsl.testing.simulation.member import Member
@@ -157,7 +158,8 @@ class World:
     # -- what is seen ---------------------------------------------------------------------------------------------
 
     def _got(self, sink: str, output: Any, member: Member, epochs: Epochs) -> None:
-        self.tell(member, f"{sink} gets {output!r:.100}")
+        seen = output.value if isinstance(output, Outgoing) else output
+        self.tell(member, f"{sink} gets {seen!r:.100}")
         self.last_event = self.clock()
         self.oracle.got(sink, output, member.number, epochs)
 
