@@ -72,14 +72,29 @@ class Trap:
         if self.armed and value == self.at:
             raise self.error
 
+    def generator(self, value: bytes) -> Iterator[bytes]:
+        return self.generated(value)
+
     def last(self, _: bytes, value: bytes) -> bytes:
         self.spring(value)
         return value
+
+    def joined(self, state: tuple[bytes, ...], value: bytes) -> tuple[bytes, ...]:
+        self.spring(value)
+        return (*state, value)
 
     def whole(self, values: list[bytes]) -> list[bytes]:
         for value in values:
             self.spring(value)
         return values
+
+    def named(self, value: bytes) -> list[tuple[str, bytes]]:
+        self.spring(value)
+        return [("h", value)]
+
+    def number(self, value: bytes) -> int:
+        self.spring(value)
+        return 0
 
     def key(self, value: bytes) -> str:
         self.spring(value)
@@ -101,8 +116,18 @@ OPERATORS: dict[str, Middle] = {
     "behind batch": lambda trap: batch(1) | map_(trap.whole) | unbatch(),
     "unbatch": lambda trap: map_(lambda value: Lazy(trap, value)) | unbatch(),
     "route": lambda trap: route(trap.key, {"a": map_(bytes)}),
+    "filter_ by truth": lambda trap: filter_(lambda value: Truth(trap, value)),
+    "scan of the flow": lambda trap: scan(trap.last, b"", per="flow"),
+    "distinct_until_changed of the flow": lambda trap: distinct_until_changed(trap.same, per="flow"),
+    "fold in groups": lambda trap: fold(trap.joined, (), size=1) | unbatch(),
     "in a branch": lambda trap: route(lambda _: "a", {"a": map_(trap.same)}),
     "in a broadcast": lambda trap: broadcast(map_(trap.same)),
+}
+
+
+GENERATORS: dict[str, Middle] = {
+    "flat_map": lambda trap: flat_map(trap.generated),
+    "unbatch": lambda trap: map_(trap.generator) | unbatch(),
 }
 
 
@@ -115,6 +140,17 @@ class Lazy:
     def __iter__(self) -> Iterator[bytes]:
         self._trap.spring(self._value)
         return iter([self._value])
+
+
+class Truth:
+    """A result whose truth cannot be told."""
+
+    def __init__(self, trap: Trap, value: bytes) -> None:
+        self._trap, self._value = trap, value
+
+    def __bool__(self) -> bool:
+        self._trap.spring(self._value)
+        return True
 
 
 def nothing(_: object) -> None:
@@ -199,9 +235,12 @@ def test_dead_letter_holds_the_only_record_that_is_missing(operator: str, at: in
 
 @pytest.mark.parametrize("at", POSITIONS)
 @pytest.mark.parametrize("error", [ValueError, StopIteration, Untold, KeyboardInterrupt, SystemExit])
-def test_generator_that_raises_midway_delivers_nothing_of_its_record(error: type[BaseException], at: int) -> None:
+@pytest.mark.parametrize("operator", GENERATORS)
+def test_generator_that_raises_midway_delivers_nothing_of_its_record(
+    operator: str, error: type[BaseException], at: int
+) -> None:
     trap = Trap(at, error)
-    driver = driver_of(flat_map(trap.generated))
+    driver = driver_of(GENERATORS[operator](trap))
     with pytest.raises(error if not issubclass(error, Exception) else StepFailed):
         driver.run_until_idle()
     assert driver.outputs == values(0, at)
