@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import shutil
@@ -15,7 +16,8 @@ import pytest
 import flowdsl
 from flowdsl.testing import simulate
 from tests.mutation.flows import CASES
-from tests.mutation.mutants import MUTANTS, Mutant
+from tests.mutation.mutant import Mutant
+from tests.mutation.mutants import MUTANTS
 
 PACKAGE = Path(flowdsl.__file__).parent
 HUNT = Path(__file__).with_name("hunt.py")
@@ -28,17 +30,27 @@ def broken(folder: Path, mutant: Mutant) -> Path:
     """A copy of the package with the mutant in it."""
     shutil.copytree(PACKAGE, folder / "flowdsl", ignore=shutil.ignore_patterns("__pycache__"))
     file = folder / "flowdsl" / mutant.file
-    text = file.read_text()
-    assert text.count(mutant.before) == 1, f"the text that {mutant.name!r} replaces is gone: write the mutant anew"
-    changed = text.replace(mutant.before, mutant.after)
-    compile(changed, str(file), "exec")
-    file.write_text(changed)
+    file.write_text(changed(file.read_text(), mutant))
     return folder
+
+
+def changed(text: str, mutant: Mutant) -> str:
+    assert text.count(mutant.before) == 1, f"the text that {mutant.name!r} replaces is gone: write the mutant anew"
+    mutated = text.replace(mutant.before, mutant.after)
+    compile(mutated, mutant.file, "exec")
+    return mutated
+
+
+def test_every_mutant_can_be_written() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    for mutant in MUTANTS:
+        changed((PACKAGE / mutant.file).read_text(), mutant)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_simulation_finds_the_mutant(mutant: Mutant, tmp_path: Path) -> None:
+    faulthandler.cancel_dump_traceback_later()  # the hunt has a time of its own, which is long on a busy machine
     command = [sys.executable, str(HUNT), str(broken(tmp_path, mutant)), str(SEEDS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, f"the hunt ended with {done.returncode}:\n{done.stderr}"
