@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import Any
 
 import pytest
@@ -40,10 +41,6 @@ def nothing(_: object) -> None:
 def orders(*operators: Any) -> Any:
     source: Any = BROKER.source("orders", group_id="g")
     return source.pipe(*operators)
-
-
-def count_of(values: list[bytes]) -> int:
-    return len(values)
 
 
 PLAIN = orders(map_(bytes.lower), sink(nothing))
@@ -164,6 +161,14 @@ def test_groups_of_numbers_need_a_trace() -> None:
     flow = orders(fold(lambda count, _: count + 1, 0, size=3), sink(nothing))
     with pytest.raises(ValueError, match="depends on several records"):
         simulate(flow, RECORDS)
+
+
+def test_outputs_that_are_never_the_same_need_a_trace() -> None:
+    numbers = count()
+    flow = orders(map_(lambda value: (value, next(numbers))), sink(nothing))
+    with pytest.raises(ValueError, match=r"every time.*give trace="):
+        simulate(flow, RECORDS)
+    assert simulate(flow, RECORDS, seeds=10, trace=lambda output: output[0]).seeds == 10
 
 
 def test_groups_that_are_skipped_cannot_be_told_from_lost_ones() -> None:

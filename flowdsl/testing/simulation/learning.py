@@ -78,6 +78,12 @@ def _check_chunks(scene: Scene, trace: Trace | None, together: Counter[Atom]) ->
     if scene.has_foreign or sum(scene.layout.values()) > 1:
         return
     singly = _faultless(scene, trace, most_at_once=1)
+    if singly != together and _faultless(scene, trace) != together:
+        msg = (
+            "a function of the flow gives something else for the same value every time, so that outputs cannot be "
+            "compared: give trace=, a function from an output to the records that it stands for"
+        )
+        raise ValueError(msg)
     for check, missing in (("lost", singly - together), ("twice", together - singly)):
         if missing:
             sink, value = next(iter(missing))
