@@ -141,7 +141,7 @@ class Loop:
         roles = tuple(call.role for call in calls)
         text = _written(roles)
         self._text = text
-        self._filters = Role.FILTER in roles
+        self._filters = roles.count(Role.FILTER)
         self._kinds: list[type[Any] | None] = [None] * len(roles)
         self._plain: list[set[type[Any]]] = [set() for _ in roles]
         # A code object of its own: the interpreter adapts it to the functions that it calls.
@@ -157,10 +157,12 @@ class Loop:
 
     def records(self, passed: Passed) -> int:
         """How many records came to their end."""
-        if not self._filters:
-            return len(passed.values)
-        del passed.values[passed.fates.count(None) :]  # one that was interrupted between the two lists
-        return len(passed.fates)
+        return len(passed.fates if self._filters else passed.values)
+
+    def drop_unfinished(self, passed: Passed) -> None:
+        """Forget a value that has no fate yet: the loop was interrupted between the two lists."""
+        if self._filters:
+            del passed.values[passed.fates.count(None) :]
 
     def finish(self, chunk: Chunk[Any], passed: Passed) -> Chunk[Any]:
         """What goes on of the chunk, all of which came to its end."""
@@ -170,7 +172,7 @@ class Loop:
             steps = call.step.count
             steps.received += count
             if dropped and call.role is Role.FILTER:
-                count -= fates.count(n)
+                count = len(values) if self._filters == 1 else count - fates.count(n)
             steps.emitted += count
         origins = chunk.origins
         if dropped:

@@ -117,7 +117,11 @@ class Grouping:
             return
         if not self._values and self._within is not None:
             self._since = self._clock()
-        self._values += chunk.values[start:stop] if stop - start < len(chunk) else chunk.values
+        part = chunk.values if self._values and stop - start == len(chunk) else chunk.values[start:stop]
+        if self._values:
+            self._values += part
+        else:
+            self._values = part
         origins = chunk.origins
         self._pieces.append((origins, start, stop))
         self._alive += len(origins.whole) if isinstance(origins, Part) else len(origins)

@@ -160,6 +160,8 @@ class Segment(Step[Any, Any]):
         """Neighbouring calls. None: nothing goes on now, what there is to do was put on the stack."""
         passed = Passed()
         error = guarded(self._switch, chunk.values, partial(loop.run, passed))
+        if error is not None or self._switch.stopping:
+            loop.drop_unfinished(passed)
         done = loop.records(passed)
         out = loop.finish(chunk.head(done), passed)
         if error is None:
