@@ -137,6 +137,13 @@ class Bench:
             print(f"{count} members: {read} of {self.records} records, {read / seconds / 1000:.0f} k/s", flush=True)
             assert read >= self.records
 
+    def memory(self) -> None:
+        """Print how much memory a flow has after a tenth of the records, and after all."""
+        early, late = self.run("flow", "in_memory", self.records)["megabytes"]
+        print(
+            f"memory: {early:.0f} MB after {self.records // 10} records, {late:.0f} MB after {self.records}", flush=True
+        )
+
 
 def rate(told: Told) -> float:
     return float(told["records"] / told["seconds"])
@@ -162,7 +169,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--only", choices=["sink", "topic", "inherit", "latency", "cpu", "members"], action="append")
+    parser.add_argument(
+        "--only", choices=["sink", "topic", "inherit", "latency", "cpu", "members", "memory"], action="append"
+    )
     given = parser.parse_args()
     server = KafkaServer(fast_start=False)
     try:
@@ -181,6 +190,7 @@ def main() -> None:
             ),
             "cpu": lambda: bench.paced("as_they_come", "flow", "hand", 20_000, pairs=given.pairs // 3 or 1),
             "members": bench.members,
+            "memory": bench.memory,
         }
         for name, part in parts.items():
             if not given.only or name.partition("-")[0] in given.only:

@@ -61,11 +61,29 @@ def in_company(address: str, topic: str, group: str, records: int) -> None:
     sys.stdout.write(json.dumps(told) + "\n")
 
 
+def in_memory(address: str, topic: str, group: str, records: int) -> None:
+    """Tell the resident megabytes after a tenth of the records, and after all."""
+    found: list[float] = []
+    count = [0]
+
+    def note(rows: list[Any]) -> None:
+        before, count[0] = count[0], count[0] + len(rows)
+        if before < records // 10 <= count[0] or count[0] == records:
+            with open("/proc/self/status") as status:  # noqa: PTH123  # not a file
+                found.append(next(int(row.split()[1]) for row in status if row.startswith("VmRSS")) / 1024)
+
+    (reading(address, topic, group) | map_(loads) | map_(enrich) | batch(BATCH, within=1.0) | sink(note)).run(
+        count=records
+    )
+    sys.stdout.write(json.dumps({"records": count[0], "megabytes": found}) + "\n")
+
+
 JOBS: dict[str, Callable[..., None]] = {
     "into_a_sink": into_a_sink,
     "into_a_topic": into_a_topic,
     "with_everything": with_everything,
     "in_company": in_company,
+    "in_memory": in_memory,
     "one_by_one": as_they_come,
     "as_they_come": as_they_come,
 }
