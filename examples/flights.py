@@ -90,12 +90,18 @@ def main(url: str | None) -> None:
         dead = broker.read("flights-dead")
 
     print(f"\n{table}\n")
-    print(f"{stats.read:,} records read, {stats.filtered} of them at night, dead letters: {len(dead)}. The first one:")
+    print(
+        f"{stats.read:,} records read, {stats.filtered} of them at night, dead letters: {stats.failed}. The first one:"
+    )
     for name, value in dead[0].headers:
         print(f"  {name:<20} {(value or b'').decode()}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="How late is each carrier? A month of flights from New York City.")
-    parser.add_argument("--broker", metavar="URL", help="such as local: (default: $FLOWDSL_BROKER, or in memory)")
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="such as kafka://localhost:9092 or local: (default: $FLOWDSL_BROKER, or in memory)",
+    )
     main(parser.parse_args().broker)

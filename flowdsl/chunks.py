@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import accumulate, chain, compress, repeat
 from typing import Any, TypeVar
 
-from flowdsl.records import Records
+from flowdsl.records import RecordPart, Records
 from flowdsl.types import BaseValue, Partition, Record
 
 T = TypeVar("T")
@@ -43,6 +43,14 @@ class Origins(ABC):
         """The records that one value came from, in the order of arrival."""
         return [window.record(position) for window, position, _ in self.members(index)]
 
+    def column(self, part: RecordPart) -> Sequence[Any]:
+        """That part of the record that each value came from; None where it came from several."""
+        found: list[Any] = []
+        for index in range(len(self)):
+            members = self.members(index)
+            found.append(getattr(members[0][0].record(members[0][1]), part) if len(members) == 1 else None)
+        return found
+
     @property
     def partition(self) -> Partition | None:
         """The partition that all values came from; None where there are several, or where that is not known."""
@@ -63,6 +71,9 @@ class Arrived(Origins):
 
     def __len__(self) -> int:
         return len(self.window)
+
+    def column(self, part: RecordPart) -> Sequence[Any]:
+        return self.window.column(part)
 
     @property
     def partition(self) -> Partition | None:
@@ -98,6 +109,10 @@ class Part(Origins):
 
     def __len__(self) -> int:
         return len(self.positions) if self._length is None else self._length
+
+    def column(self, part: RecordPart) -> Sequence[Any]:
+        whole = self.whole.column(part)
+        return [whole[position] for position in self.positions]
 
     @property
     def partition(self) -> Partition | None:

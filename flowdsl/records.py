@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from flowdsl.types import BaseValue, Partition, Record
+
+RecordPart = Literal["key", "headers", "timestamp"]
 
 
 class Records(BaseValue[list[Any]]):
@@ -51,6 +53,10 @@ class Records(BaseValue[list[Any]]):
     def partition(self) -> Partition | None:
         """The partition of all of them; None where there are several, or where that is not known."""
         return None
+
+    def column(self, part: RecordPart) -> Sequence[Any]:
+        """One part of all records: keys, headers, or timestamps, of which Kafka's are milliseconds since 1970."""
+        return [getattr(self.record(index), part) for index in range(len(self))]
 
     def nbytes(self) -> int:
         """How large the values are, in bytes, where that is known."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowdsl.brokers.protocols import Outgoing
@@ -57,6 +57,18 @@ def _text(name: Any) -> str:
         msg = f"the name of a header must be str, not {shown(name)}"
         raise TypeError(msg)
     return name
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    """A moment as Kafka counts it. Raises OverflowError for one that no date can hold."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def to_milliseconds(when: datetime) -> int:
+    return (when - EPOCH) // timedelta(milliseconds=1)
 
 
 def as_timestamp(given: Any) -> datetime | None:

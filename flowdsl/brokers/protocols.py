@@ -118,14 +118,17 @@ class Consumer(Protocol):
 
 
 class Outgoing(NamedTuple):
-    """One record to be produced. ``partition`` None: chosen from the key as Kafka's Java clients do."""
+    """One record to be produced. ``partition`` None: chosen from the key as Kafka's Java clients do.
+
+    A timestamp that is a number is milliseconds since 1970.
+    """
 
     topic: str
     partition: int | None
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
-    timestamp: datetime | None
+    timestamp: datetime | int | None
 
 
 class Delivery:

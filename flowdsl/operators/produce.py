@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from attrs import field, frozen
 
+from flowdsl.brokers.columns import Columns
 from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, part_of, partition_index, topic_name
 from flowdsl.brokers.protocols import Client, Outgoing
 from flowdsl.chunks import Chunk
+from flowdsl.errors import refuse_awaitable
 from flowdsl.operators import outgoing
 from flowdsl.operators.checks import Items, settings
 from flowdsl.operators.codecs import Encoder, encoder_of
 from flowdsl.operators.constants import INHERIT, Inherit
 from flowdsl.plan.hints import F_co, T
 from flowdsl.plan.shapes import Chaining, put
+from flowdsl.records import RecordPart
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
-from flowdsl.stages.kernel import Done, Kernel
+from flowdsl.stages.kernel import Done, Kernel, Unusable
 from flowdsl.stages.parts import Build, Part, Standing, Strategy
-from flowdsl.stages.producing import ProduceStage
+from flowdsl.stages.producing import ProduceStage, Sendable
 
 if TYPE_CHECKING:
     from flowdsl.flow.flow import ClosedFlow, Flow
@@ -72,49 +75,93 @@ class ProduceTo(Chaining, Generic[F_co]):
 
 
 class OutgoingKernel(Kernel):
-    """Makes the record to produce for each value: pairs of the value and the record."""
+    """Makes the record to produce for each value.
+
+    Where only ``encode`` is a function of the value, the other parts are put together for all values of a chunk at once.
+    """
 
     def __init__(self, step: StepContext, handler: Handler, node: ProduceTo[Any]) -> None:
         super().__init__(step, handler)
         self._node = node
         self._encode = _itself if node.encode is None else encoder_of(node.encode, "encode")
-        self._inherits = INHERIT in (node.key, node.headers, node.timestamp)
+        parts = (node.topic, node.partition, node.key, node.headers, node.timestamp)
+        self._by_columns = not any(callable(part) for part in parts)
 
     def inputs(self, chunk: Chunk[Any]) -> list[Any]:
-        if not self._inherits:
-            return [(value, None) for value in chunk.values]
-        return [(value, _single(chunk.origins.members(index))) for index, value in enumerate(chunk.values)]
+        if self._by_columns:
+            return chunk.values
+        return list(zip(chunk.values, *(self._column(chunk, part) for part in PARTS), strict=True))
 
     def apply(self, inputs: Iterator[Any], done: Done) -> None:
-        node, encode = self._node, self._encode
-        for value, member in inputs:
-            record = None if member is None else member[0].record(member[1])
-            to_send = Outgoing(
-                topic=topic_name(part_of(node.topic, value, "topic")),
-                partition=partition_index(part_of(node.partition, value, "partition")),
-                key=as_bytes(_own(node.key, value, record, "key"), "key"),
-                value=None if value is None else as_bytes(part_of(encode, value, "encode"), "value"),
-                headers=as_headers(_own(node.headers, value, record, "headers")),
-                timestamp=as_timestamp(_own(node.timestamp, value, record, "timestamp")),
+        encode = self._encode
+        if self._by_columns:
+            for value in inputs:
+                done(None if value is None else encode(value))
+            return
+        node = self._node
+        stamped = _itself if node.timestamp is INHERIT else as_timestamp  # inherited ones may be milliseconds
+        for value, key, headers, timestamp in inputs:
+            done(
+                Outgoing(
+                    topic=topic_name(part_of(node.topic, value, "topic")),
+                    partition=partition_index(part_of(node.partition, value, "partition")),
+                    key=as_bytes(part_of(key, value, "key"), "key"),
+                    value=None if value is None else as_bytes(part_of(encode, value, "encode"), "value"),
+                    headers=as_headers(part_of(headers, value, "headers")),
+                    timestamp=stamped(part_of(timestamp, value, "timestamp")),
+                )
             )
-            done((value, to_send))
 
     def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
-        return Chunk(results, chunk.mark, chunk.origins)
+        return Sendable(chunk, self._put_together(chunk, results) if self._by_columns else results)
 
     def emitted(self, out: Chunk[Any]) -> int:  # noqa: ARG002  # counted once they are acknowledged
         return 0
 
+    def _put_together(self, chunk: Chunk[Any], encoded: list[Any]) -> Columns:
+        if not _PLAIN.issuperset(map(type, encoded)):
+            encoded = [_checked(index, value) for index, value in enumerate(encoded)]
+        node = self._node
+        return Columns(
+            topic_name(node.topic),
+            encoded,
+            partition=partition_index(node.partition),
+            keys=self._column_or_none(chunk, "key"),
+            headers=self._column_or_none(chunk, "headers"),
+            timestamps=self._column_or_none(chunk, "timestamp"),
+        )
 
-def _single(members: list[tuple[Any, int, int]]) -> tuple[Any, int, int] | None:
-    return members[0] if len(members) == 1 else None
+    def _column_or_none(self, chunk: Chunk[Any], part: RecordPart) -> Sequence[Any] | None:
+        """None where that part is none in all."""
+        if not getattr(self._node, part):
+            return None
+        column = self._column(chunk, part)
+        return None if column.count(None) == len(column) else column
+
+    def _column(self, chunk: Chunk[Any], part: RecordPart) -> Sequence[Any]:
+        """What the user gave for that part, or what the records have, for each value."""
+        given = getattr(self._node, part)
+        if given is INHERIT:
+            return chunk.origins.column(part)
+        return [_CHECKS[part](given) if self._by_columns else given] * len(chunk)
 
 
-def _own(given: Any, value: Any, record: Any, name: str) -> Any:
-    """What the user gave for this value: a constant, the result of a function, or what the record has."""
-    if given is INHERIT:
-        return None if record is None else getattr(record, name)
-    return part_of(given, value, name)
+PARTS: tuple[RecordPart, ...] = ("key", "headers", "timestamp")
+_CHECKS: dict[RecordPart, Callable[[Any], Any]] = {
+    "key": partial(as_bytes, name="key"),
+    "headers": as_headers,
+    "timestamp": as_timestamp,
+}
+_PLAIN = frozenset({bytes, type(None)})
+
+
+def _checked(index: int, encoded: Any) -> bytes | None:
+    try:
+        if hasattr(encoded, "__await__"):
+            refuse_awaitable(encoded, "the function for encode")
+        return as_bytes(encoded, "value")
+    except (TypeError, ValueError) as error:
+        raise Unusable(index, error) from error
 
 
 def _itself(value: Any) -> Any:

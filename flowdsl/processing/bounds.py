@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
 from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import Clock
-from flowdsl.errors import RunTimeout
+from flowdsl.errors import BrokerUnreachable, RunTimeout
 from flowdsl.records import Records
 from flowdsl.types import Partition, Record
 
@@ -72,6 +73,11 @@ class Bounds:
             self._ends = consumer.offsets_at(self._until)
         else:
             self._ends = consumer.ends()
+
+    def begin_later(self, consumer: Consumer) -> None:
+        """The same in mid-run, where a broker that is away is waited for: it is asked again with the next read."""
+        with suppress(BrokerUnreachable):
+            self.begin(consumer)
 
     def assigned(self, partitions: Mapping[Partition, int]) -> None:
         """These were added: none, where the group has nothing for this member. Joining may take as long as it likes."""

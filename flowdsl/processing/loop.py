@@ -133,6 +133,7 @@ class Loop:
             self._leave(deadline)
         except CommitFailed as failed:
             drained = drained or failed
+        logger.info("stopped: %d records were read", self.feeder.taken)
         outcome = error or drained or self.switch.interrupt
         if outcome is not None:
             raise outcome
@@ -153,7 +154,7 @@ class Loop:
             self.feeder.resume()
         else:
             self.feeder.pause(self._told_holder())
-        self.bounds.begin(self.consumer)
+        self.bounds.begin_later(self.consumer)
         limit = self.bounds.limit(self.feeder.pace.read)
         records = self._read_up_to(limit)
         self._raise_stored()

@@ -7,6 +7,7 @@ asked about, and not the chunk that it travelled in.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from flowdsl.brokers.protocols import Delivery, Outgoing, Producer
@@ -24,21 +25,31 @@ MOST_UNDER_WAY = 10_000
 """Records that may wait for their acknowledgement."""
 
 
+class Sendable(Chunk[Any]):
+    """Values, and the record to produce for each."""
+
+    __slots__ = ("outgoing",)
+
+    def __init__(self, chunk: Chunk[Any], outgoing: Sequence[Outgoing]) -> None:
+        super().__init__(chunk.values, chunk.mark, chunk.origins)
+        self.outgoing = outgoing
+
+
 class _Sending:
     """One chunk on its way: how many of its records were taken by the producer, and what was reported."""
 
-    __slots__ = ("chunk", "delivery", "failure", "taken", "values")
+    __slots__ = ("chunk", "delivery", "failure", "outgoing", "taken")
 
     def __init__(self, chunk: Chunk[Any]) -> None:
         self.chunk = chunk
-        self.values: list[tuple[Any, Outgoing]] = chunk.values
+        self.outgoing: Sequence[Outgoing] = chunk.outgoing if isinstance(chunk, Sendable) else ()
         self.delivery = Delivery()
         self.taken = 0
         self.failure: Failure | None = None
 
     @property
     def is_sent(self) -> bool:
-        return self.taken == len(self.values)
+        return self.taken == len(self.outgoing)
 
     @property
     def is_answered(self) -> bool:
@@ -46,7 +57,7 @@ class _Sending:
 
 
 class ProduceStage(Step[Any, Any]):
-    """Takes chunks of pairs: the value, and the record to produce for it."""
+    """Takes chunks of values with their records, and chunks without values."""
 
     def __init__(
         self,
@@ -99,7 +110,7 @@ class ProduceStage(Step[Any, Any]):
     def _send(self) -> None:
         for sending in self._under_way:
             if not sending.is_sent:
-                rest = [outgoing for _, outgoing in sending.values[sending.taken :]]
+                rest = sending.outgoing[sending.taken :] if sending.taken else sending.outgoing
                 sending.taken += self._producer.send(rest, sending.delivery, sending.taken)
                 if not sending.is_sent:
                     return
@@ -111,7 +122,7 @@ class ProduceStage(Step[Any, Any]):
             index = min(failed)
             if sending.failure is None:
                 members = sending.chunk.origins.members(index)
-                sending.failure = Failure(self._step.site, failed[index], sending.values[index][0], members)
+                sending.failure = Failure(self._step.site, failed[index], sending.chunk.values[index], members)
             try:
                 verdict = self._handler.handle(sending.failure)
             except BaseException:
@@ -121,7 +132,7 @@ class ProduceStage(Step[Any, Any]):
                 return False
             sending.failure = None
             del failed[index]
-            sending.values = [*sending.values[:index], *sending.values[index + 1 :]]
+            sending.outgoing = [*sending.outgoing[:index], *sending.outgoing[index + 1 :]]
             failed = {at - (at > index): error for at, error in failed.items()}
             sending.delivery.failed = failed
             sending.chunk = _without(sending.chunk, index)
@@ -130,20 +141,20 @@ class ProduceStage(Step[Any, Any]):
     def _fail(self, sending: _Sending, index: int) -> None:
         """The run ends here: what was acknowledged before the refused record is complete, nothing else is."""
         head = sending.chunk.head(index)
-        self._report(sending.values[:index])
+        self._report(head.values)
         self.emit(Message(progress(head.mark)))
         self._under_way.clear()
         self._ended = True
         self._step.run.switch.fail()
 
     def _leave(self, sending: _Sending) -> None:
-        self._count = sum(len(each.values) for each in self._under_way)
-        self._report(sending.values)
+        self._count = sum(len(each.chunk) for each in self._under_way)
+        self._report(sending.chunk.values)
         self.emit(Message(progress(sending.chunk.mark)))
 
-    def _report(self, values: list[tuple[Any, Outgoing]]) -> None:
+    def _report(self, values: list[Any]) -> None:
         self._step.count.emitted += len(values)
-        delivered(self._step, [value for value, _ in values])
+        delivered(self._step, values)
 
     def __str__(self) -> str:
         return self._step.name

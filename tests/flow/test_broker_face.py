@@ -345,6 +345,7 @@ def test_addresses_that_are_none_are_refused(servers: str) -> None:
         ({"enable.auto.commit": True}, "enable.auto.commit.*refused"),
         ({"bootstrap.servers": "b:1"}, "bootstrap.servers.*first argument"),
         ({"acks": "1"}, "acks.*all"),
+        ({"transactional.id": "x"}, "transactional.id.*refused"),
         ({"fetch.wait.max.ms": "soon"}, "fetch.wait.max.ms"),
         ({"security.protocol": "TLS"}, "security.protocol"),
         ({"max.in.flight": 50}, "max.in.flight"),

@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from flowdsl.brokers.kafka.errors import error_of, is_away, is_unknown, sorted_error
 from flowdsl.brokers.kafka.places import Places, theirs
-from flowdsl.brokers.kafka.records import as_milliseconds
 from flowdsl.brokers.kafka.weather import Weather
+from flowdsl.brokers.outgoing import to_milliseconds
 from flowdsl.brokers.protocols import Last, Start
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.types import Partition
@@ -69,7 +69,7 @@ class Asker:
 
     def at(self, partitions: Collection[Partition], when: datetime) -> dict[Partition, int]:
         """The first offset whose timestamp is not before ``when``; the end where there is none."""
-        found = self._offsets(partitions, max(0, as_milliseconds(when)))
+        found = self._offsets(partitions, max(0, to_milliseconds(when)))
         missing = [partition for partition, offset in found.items() if offset == _NONE]
         return {**found, **self.ends(missing)}
 

@@ -23,7 +23,7 @@ from flowdsl.brokers.kafka.configuration import (
     made,
     producer_configuration,
     reader_configuration,
-    refuse_servers,
+    refuse_what_is_said_elsewhere,
 )
 from flowdsl.brokers.kafka.consumer import KafkaConsumer
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
@@ -50,11 +50,11 @@ class KafkaClient:
     def __init__(self, servers: str, settings: Settings | None = None) -> None:
         self._servers = checked_servers(servers)
         self._settings = checked_settings(settings)
-        refuse_servers(self._settings)
+        refuse_what_is_said_elsewhere(self._settings)
         self.name = f"Kafka at {self._servers}"
         self._lock = Lock()  # two threads may ask the first question at once; nothing else is done under it
         self._asker: Asker | None = None
-        self._admin: AdminClient | None = None
+        self._admin: Any = None  # its methods are typed for futures of anything
         self._closed = False
         check_values(self._settings)
 
@@ -69,7 +69,7 @@ class KafkaClient:
         settings: Settings | None = None,
     ) -> KafkaConsumer:
         given = self._with(settings)
-        weather, commits = self._weather(given), Commits(self.name)
+        weather, commits = self._weather(given, in_group=group_id is not None), Commits(self.name)
         configuration = consumer_configuration(self._servers, given, group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather, "on_commit": commits.on_commit})
         commits.handle = handle
@@ -172,11 +172,11 @@ class KafkaClient:
     def _with(self, settings: Settings | None) -> dict[str, Any]:
         self._check_open()
         own = checked_settings(settings)
-        refuse_servers(own)
+        refuse_what_is_said_elsewhere(own)
         return {**self._settings, **own}
 
-    def _weather(self, settings: Mapping[str, Any]) -> Weather:
-        return Weather(self.name, settings.get("error_cb"))
+    def _weather(self, settings: Mapping[str, Any], *, in_group: bool = False) -> Weather:
+        return Weather(self.name, settings.get("error_cb"), in_group=in_group)
 
     def _asked(self) -> Asker:
         with self._lock:
@@ -186,12 +186,12 @@ class KafkaClient:
             return self._asker
 
     def _asker_for(self, group_id: str | None) -> Asker:
-        weather = self._weather(self._settings)
+        weather = self._weather(self._settings, in_group=group_id is not None)
         configuration = reader_configuration(self._servers, self._settings, group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather})
         return Asker(handle, self.name, weather, lambda: _discard(handle))
 
-    def _administrator(self) -> AdminClient:
+    def _administrator(self) -> Any:
         with self._lock:
             self._check_open()
             if self._admin is None:

@@ -64,7 +64,14 @@ def without_login(servers: str) -> str:
     return ",".join(part.rpartition("@")[2] for part in servers.split(","))
 
 
-def refuse_servers(settings: Settings) -> None:
+def refuse_what_is_said_elsewhere(settings: Settings) -> None:
+    """Raise ValueError for settings that every client of librdkafka knows, and a flow cannot do anything with."""
+    if settings.get("transactional.id"):
+        msg = (
+            "setting 'transactional.id' is refused: a flow does not write in transactions, and the client would wait for one. "
+            "Records are written at least once, in order, without doubles from repeated requests"
+        )
+        raise ValueError(msg)
     for name in _SERVERS:
         if name in settings:
             msg = f"setting {name!r} is refused: the servers are the first argument of Kafka(...)"

@@ -55,7 +55,7 @@ class KafkaConsumer:
         self._start: Start = start
         self._asker = Asker(handle, name, weather, self._serve)
         self._assignment = Assignment(handle, commits.epochs, whole=whole)
-        self._trouble = Trouble(self._asker, self._assignment, weather, on_gap)
+        self._trouble = Trouble(self._asker, self._assignment, weather, on_gap, in_group=in_group)
         self._topics: Topics = ()
         self._membership: Group | Alone | None = None
         self._places = Places()
@@ -191,7 +191,10 @@ class KafkaConsumer:
             return
         self._commits.serve()
         while self._commits.are_open and not deadline.expired:
-            self._supply.serve(deadline.remaining() or 0.0)
+            try:
+                self._supply.serve(deadline.remaining() or 0.0)
+            except KafkaException:  # a fatal error, which the next read tells: there will be no answer
+                return
             self._commits.serve()
 
     def _serve(self) -> None:

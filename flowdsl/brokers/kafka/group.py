@@ -105,8 +105,8 @@ class Group:
             return
         self._assignment.add(offsets)
         self._arrive(offsets, begun)
-        if not partitions:
-            self._listener.assigned({})
+        if not self._assignment.positions:
+            self._listener.assigned({})  # a member that keeps what it has is called with nothing as well
 
     def _resolve(
         self, partitions: Collection[Partition], seconds: float

@@ -10,23 +10,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import count, repeat
 from typing import Any
 
-from attrs import frozen
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from flowdsl.brokers.columns import Columns
 from flowdsl.brokers.kafka.closing import within
 from flowdsl.brokers.kafka.errors import error_of, is_refused, is_unknown, sorted_error
 from flowdsl.brokers.kafka.places import Places
-from flowdsl.brokers.kafka.records import as_datetime, as_milliseconds
+from flowdsl.brokers.kafka.records import as_datetime
+from flowdsl.brokers.kafka.reports import POLL, Answer, Reports, Suspect
 from flowdsl.brokers.kafka.weather import Weather
-from flowdsl.brokers.outgoing import as_outgoing
+from flowdsl.brokers.outgoing import as_outgoing, to_milliseconds
 from flowdsl.brokers.protocols import Delivery, Outgoing
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import BrokerError, DeliveryFailed
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
 
-POLL = 0.05
 ROOM_SECONDS = 10.0
 """How long a single record waits for room in the queue."""
 DISPOSE_SECONDS = 1.0
@@ -46,44 +47,14 @@ _CAUGHT = frozenset(
 """What a broker says to a whole batch, whichever record it means."""
 
 
-@frozen
-class _Suspect:
-    """A record that was refused together with others."""
-
-    delivery: Delivery
-    index: int
-    record: Outgoing
-
-
-class _Answer(Future[BrokerValue[KafkaPayload]]):
-    """The answer to one record. Whoever waits for it lets librdkafka call back."""
-
-    def __init__(self, serve: Callable[[float], None]) -> None:
-        super().__init__()
-        self._serve = serve
-
-    def result(self, timeout: float | None = None) -> BrokerValue[KafkaPayload]:
-        return super().result(self._wait(timeout))
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        return super().exception(self._wait(timeout))
-
-    def _wait(self, timeout: float | None) -> float | None:
-        deadline = Deadline.after(SYSTEM_CLOCK, timeout)
-        while not self.done() and not deadline.expired:
-            left = deadline.remaining()
-            self._serve(POLL if left is None else min(POLL, left))
-        return None if self.done() else 0.0
-
-
 class KafkaProducer:
     """Implements ``Producer``. ``partitions_of``: how many partitions a topic has; raises TopicNotFound and the like."""
 
     def __init__(self, handle: Producer, *, name: str, weather: Weather, partitions_of: Callable[[str], int]) -> None:
         self._handle, self._name, self._weather, self._partitions_of = handle, name, weather, partitions_of
         self._refused: deque[tuple[Delivery, int, BrokerError]] = deque()
-        self._suspects: deque[_Suspect] = deque()
-        self._alone: _Suspect | None = None
+        self._suspects: deque[Suspect] = deque()
+        self._alone: Suspect | None = None
         self._known: set[str] = set()
         self._places = Places()
         self._closed = False
@@ -98,23 +69,61 @@ class KafkaProducer:
         self._check_open()
         if self._suspects or self._alone:
             return 0
-        taken = 0
-        report = self._report
-        for record in records:
-            try:
-                self._produce(record, partial(report, delivery, first + taken, record))
-            except BufferError:
-                break
-            except KafkaException as failure:
-                error = self._sorted(record, error_of(failure))
-                self._refused.append((delivery, first + taken, error))
-            taken += 1
+        reports = Reports(self.refused, records, delivery, first)
+        if isinstance(records, Columns) and records.is_plain:
+            taken = self._send_plain(records, reports)
+        else:
+            taken = self._send_each(records, reports)
         delivery.waiting += taken
         return taken
 
+    def _send_plain(self, records: Columns, reports: Reports) -> int:
+        """How many were taken. Nothing is done for a record but the one call."""
+        produce, topic, index = self._handle.produce, records.topic, -1
+        rows = zip(count(), records.keys or repeat(None), records.values, strict=False)
+        while True:
+            try:
+                for index, key, value in rows:  # noqa: B007  # needed where one is refused
+                    produce(topic, value, key, -1, reports)
+            except BufferError:
+                return index
+            except KafkaException as failure:
+                self._refuse(reports, index, failure)
+            else:
+                return index + 1
+
+    def _send_each(self, records: Sequence[Outgoing], reports: Reports) -> int:
+        """How many were taken; each has a report of its own."""
+        produce, own, index = self._handle.produce, reports.own, -1
+        rows = enumerate(records.rows() if isinstance(records, Columns) else iter(records))
+        while True:
+            try:
+                for index, (topic, partition, key, value, headers, when) in rows:
+                    stamp = when if type(when) is int else 0 if when is None else to_milliseconds(when)
+                    where = -1 if partition is None else partition
+                    report = partial(own, index)
+                    if headers:
+                        produce(topic, value, key, where, report, timestamp=stamp, headers=list(headers))
+                    else:
+                        produce(topic, value, key, where, report, timestamp=stamp)
+            except BufferError:
+                return index
+            except KafkaException as failure:
+                self._refuse(reports, index, failure)
+            else:
+                return index + 1
+
+    def _refuse(self, reports: Reports, index: int, failure: KafkaException) -> None:
+        """This one could not even be queued; told with the other reports."""
+        error = self._sorted(reports.records[index], error_of(failure))
+        self._refused.append((reports.delivery, reports.first + index, error))
+
     def poll(self, timeout: float = 0.0) -> None:
         self._check_open()
-        self._handle.poll(0 if self._refused else timeout)
+        try:
+            self._handle.poll(0 if self._refused else timeout)
+        except KafkaException as failure:  # fatal ones are raised instead of told
+            raise sorted_error(error_of(failure), "writing", self._name) from None
         while self._refused:
             delivery, index, error = self._refused.popleft()
             delivery.report(index, error)
@@ -126,7 +135,7 @@ class KafkaProducer:
     def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[BrokerValue[KafkaPayload]]:
         self._check_open()
         record = as_outgoing(destination, payload, None)
-        future = _Answer(self._serve)
+        future = Answer(self._serve)
         deadline = Deadline.after(SYSTEM_CLOCK, ROOM_SECONDS)
         while True:
             try:
@@ -167,19 +176,16 @@ class KafkaProducer:
         """Raises BufferError where the queue is full, and KafkaException for a record that is refused right here."""
         topic, index, key, value, headers, when = record
         partition = -1 if index is None else index
-        if headers or when is not None:
-            milliseconds = 0 if when is None else as_milliseconds(when)
-            self._handle.produce(
-                topic, value, key, partition, answer, timestamp=milliseconds, headers=list(headers) or None
-            )
-        else:
+        if when is None and not headers:
             self._handle.produce(topic, value, key, partition, answer)
+            return
+        stamp = 0 if when is None else when if isinstance(when, int) else to_milliseconds(when)
+        self._handle.produce(topic, value, key, partition, answer, timestamp=stamp, headers=list(headers) or None)
 
-    def _report(self, delivery: Delivery, index: int, record: Outgoing, error: KafkaError | None, _: Message) -> None:
-        if error is None:
-            delivery.waiting -= 1
-        elif error.code() in _CAUGHT:
-            self._suspects.append(_Suspect(delivery, index, record))
+    def refused(self, delivery: Delivery, index: int, record: Outgoing, error: KafkaError) -> None:
+        """Librdkafka reports that this record was not taken."""
+        if error.code() in _CAUGHT:
+            self._suspects.append(Suspect(delivery, index, record))
         else:
             delivery.report(index, self._sorted(record, error))
 
@@ -194,11 +200,11 @@ class KafkaProducer:
                 self._alone = None
                 suspect.delivery.report(suspect.index, self._sorted(suspect.record, error_of(failure)))
 
-    def _report_alone(self, suspect: _Suspect, error: KafkaError | None, _: Message) -> None:
+    def _report_alone(self, suspect: Suspect, error: KafkaError | None, _: Message) -> None:
         self._alone = None
         suspect.delivery.report(suspect.index, None if error is None else self._sorted(suspect.record, error))
 
-    def _answer(self, future: _Answer, record: Outgoing, error: KafkaError | None, message: Message) -> None:
+    def _answer(self, future: Answer, record: Outgoing, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             future.set_exception(self._sorted(record, error))
             return

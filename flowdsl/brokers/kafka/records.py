@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from flowdsl.brokers.kafka.places import Places
-from flowdsl.records import Records
+from flowdsl.brokers.outgoing import from_milliseconds
+from flowdsl.records import RecordPart, Records
 from flowdsl.types import Partition, Record
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KafkaRecords(Records):
@@ -43,6 +42,14 @@ class KafkaRecords(Records):
     @property
     def partition(self) -> Partition | None:
         return self._only
+
+    def column(self, part: RecordPart) -> Sequence[Any]:
+        messages = self._messages
+        if part == "key":
+            return list(map(Message.key, messages))
+        if part == "headers":
+            return list(map(Message.headers, messages))
+        return [stamp if kind and stamp >= 0 else None for kind, stamp in map(Message.timestamp, messages)]
 
     def nbytes(self) -> int:
         return sum(map(len, self._messages))
@@ -88,10 +95,6 @@ def as_datetime(kind: int, milliseconds: int) -> datetime | None:
     if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0:
         return None
     try:
-        return _EPOCH + timedelta(milliseconds=milliseconds)
+        return from_milliseconds(milliseconds)
     except OverflowError:
         return None
-
-
-def as_milliseconds(when: datetime) -> int:
-    return (when - _EPOCH) // timedelta(milliseconds=1)

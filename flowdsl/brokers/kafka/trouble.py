@@ -26,7 +26,10 @@ logger = logging.getLogger("flowdsl")
 class Trouble:
     """Raises what ends a run, mends what can be mended, passes over what librdkafka mends by itself."""
 
-    def __init__(self, asker: Asker, assignment: Assignment, weather: Weather, on_gap: OnGap) -> None:
+    def __init__(
+        self, asker: Asker, assignment: Assignment, weather: Weather, on_gap: OnGap, *, in_group: bool
+    ) -> None:
+        self._in_group = in_group
         self._asker, self._assignment, self._weather = asker, assignment, weather
         self._on_gap: OnGap = on_gap
 
@@ -42,7 +45,8 @@ class Trouble:
     def handle(self, message: Message, topics: Topics) -> None:
         """Deal with one error that was read."""
         error = message.error()
-        if error is None or is_away(error) or is_expelled(error):
+        alone = not self._in_group and error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        if error is None or alone or is_away(error) or is_expelled(error):
             return  # librdkafka goes on by itself; what is lost is told by a callback
         name, index = message.topic(), message.partition()
         if is_gap(error) and name is not None and index is not None:

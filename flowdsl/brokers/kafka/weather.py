@@ -17,10 +17,10 @@ logger = logging.getLogger("flowdsl")
 
 
 class Weather:
-    """``also``: the user's own ``error_cb``."""
+    """``also``: the user's own ``error_cb``. Without a group nobody minds that groups are forbidden."""
 
-    def __init__(self, name: str, also: Callable[[KafkaError], Any] | None = None) -> None:
-        self._name, self._also = name, also
+    def __init__(self, name: str, also: Callable[[KafkaError], Any] | None = None, *, in_group: bool = False) -> None:
+        self._name, self._also, self._in_group = name, also, in_group
         self._last: KafkaError | None = None
         self._refusal: KafkaError | None = None
         self._was_here = False
@@ -30,6 +30,8 @@ class Weather:
         """What the user's callback raised."""
 
     def __call__(self, error: KafkaError) -> None:
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED and not self._in_group:
+            return
         if error.fatal():
             self.fatal = self.fatal or error
         elif is_refused(error):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from flowdsl.brokers.local.log import Log
 from flowdsl.brokers.local.storage import Storage
 from flowdsl.brokers.local.waiter import Waiter
-from flowdsl.brokers.outgoing import as_outgoing
+from flowdsl.brokers.outgoing import as_outgoing, from_milliseconds
 from flowdsl.brokers.partitioner import Partitioner
 from flowdsl.brokers.protocols import Delivery, Outgoing
 from flowdsl.clock import Clock
@@ -92,7 +92,9 @@ class LocalProducer:
             return DeliveryFailed(
                 f"topic {record.topic!r} has {len(logs)} partitions, and none with the number {index}"
             )
-        when = record.timestamp or now
+        when = now if record.timestamp is None else record.timestamp
+        if isinstance(when, int):
+            when = from_milliseconds(when)
         if when.tzinfo is None:
             return DeliveryFailed(f"a record for {record.topic!r} has a timestamp without a time zone: {shown(when)}")
         return Partition(Topic(record.topic), index), _append(logs[index], record, when)
