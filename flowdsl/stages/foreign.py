@@ -126,6 +126,8 @@ class ForeignStage(Step[Any, Any]):
 
     def submit(self, message: Message[Any | FilteredPayload]) -> None:
         self._guarded(lambda: super(ForeignStage, self).submit(message))
+        while self._invalid:  # kept for the next poll by the base; but those about later records are noted below
+            self._note(self._invalid.popleft())
         while self._outbox:
             before = len(self._outbox)
             self._guarded(self._turn)

@@ -187,3 +187,15 @@ def test_factory_that_returns_no_strategy_is_named() -> None:
     flow: Any = from_iterable([1]) | through(Middle(lambda _: None)) | end()
     with pytest.raises(TypeError, match=r"Middle object .* must return a strategy, but returned None"):
         flow.run()
+
+
+def test_invalid_records_are_dead_letters_in_the_order_in_which_they_came() -> None:
+    def refused(message: Message[bytes]) -> bytes:
+        raise InvalidMessage.from_value(message)
+
+    task = Middle(lambda after: RunTask(refused, after))
+    driver = driver_of(through(task, on_error=dead_letter(sink(lambda _: None, name="letters"))), end())
+    send(driver, *(b"%d" % number for number in range(9)))
+    driver.close()
+    assert [letter.value for letter in driver.dead_letters] == [b"%d" % number for number in range(9)]
+    assert driver.committed == {P0: 9}
