@@ -126,7 +126,7 @@ class ForeignStage(Step[Any, Any]):
 
     def submit(self, message: Message[Any | FilteredPayload]) -> None:
         self._guarded(lambda: super(ForeignStage, self).submit(message))
-        while self._invalid:  # kept for the next poll by the base; but those about later records are noted below
+        while self._invalid:  # one about the beginning of this chunk; those about the rest of it are noted below
             self._note(self._invalid.popleft())
         while self._outbox:
             before = len(self._outbox)
@@ -151,6 +151,10 @@ class ForeignStage(Step[Any, Any]):
                 self._settle()
         finally:
             self._end.join_onward(deadline.remaining())
+
+    def _later(self, call: Callable[[], None]) -> None:
+        """Nobody is told of an invalid record but this stage, and it notes them in their order."""
+        self._guarded(call)
 
     def _guarded(self, call: Callable[[], None]) -> bool:
         """Whether the call came to its end without a word about an invalid record, which is noted."""
