@@ -45,7 +45,9 @@ from flowdsl.operators.to_list import to_list
 from flowdsl.operators.unbatch import unbatch
 from flowdsl.operators.with_record import with_record
 from flowdsl.plan.fragment import Fragment
-from flowdsl.plan.policy import dead_letter
+from flowdsl.plan.policy import dead_letter, retry
+from flowdsl.plan.using import using
+from flowdsl.reactive.threads import threads
 from flowdsl.types import CommitPolicy, Partition, Record, Topic
 
 __all__ = [
@@ -99,13 +101,16 @@ __all__ = [
     "map_",
     "merge",
     "never",
+    "retry",
     "route",
     "scan",
     "sink",
     "take",
     "tap",
+    "threads",
     "through",
     "to_list",
     "unbatch",
+    "using",
     "with_record",
 ]

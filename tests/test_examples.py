@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 SHOWN = {
     "branches.py": ["billed:", "LookupError: no branch for the key 'unknown'", "committed: {'orders[0]': 5}"],
+    "enrich_http.py": ["enriched: 380", "in order: True", "404 after 3 attempts", "committed orders[0] 400"],
     "flights.py": ["JetBlue Airways", "27,004 records read", "dead letters: 606", "flowdsl-exception"],
     "hand_written.py": ["5 records", "committed: {'numbers[0]': 5}", "totals: 1, 3, 6, 10, 15"],
 }

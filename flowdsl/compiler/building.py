@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from flowdsl.compiler.fusing import Group, Lowered, segments
 from flowdsl.operators.source import MergedSource, leaves
 from flowdsl.plan.functions import defined_at, full_name
 from flowdsl.plan.names import NamedPlan, Step
 from flowdsl.plan.nodes import BranchInput, Node
-from flowdsl.plan.policy import STOP, DeadLetter, ErrorPolicy, Skip
+from flowdsl.plan.policy import STOP, DeadLetter, ErrorPolicy, Retry, Skip
 from flowdsl.stages.branches import Junction, Splitter
 from flowdsl.stages.context import Run, Site, StepContext
 from flowdsl.stages.ends import Completion, Intake, Letters
-from flowdsl.stages.failures import DeadLetters, Handler
+from flowdsl.stages.failures import DeadLetters, Handler, Retrying
 from flowdsl.stages.failures import Skip as SkipHandler
 from flowdsl.stages.failures import Stop as StopHandler
 from flowdsl.stages.ledger import Ledger
@@ -83,9 +84,12 @@ class Builder:
         def branch(index: int, downstream: Strategy) -> Strategy:
             return self.plan(branches[index], downstream)
 
-        return Build(step, handler, branch, self._commit, self._partitions, stops=isinstance(handler, StopHandler))
+        return Build(step, handler, branch, self._commit, self._partitions, stops=policy.stops)
 
     def _handler(self, policy: ErrorPolicy, letters: NamedPlan | None, step: StepContext) -> Handler:
+        if isinstance(policy, Retry):
+            wait = partial(policy.wait, chance=self._run.random.random)
+            return Retrying(wait, self._handler(policy.then, letters, step), self._run.clock)
         if isinstance(policy, Skip):
             return SkipHandler(step.count)
         if isinstance(policy, DeadLetter):

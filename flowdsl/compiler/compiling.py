@@ -7,7 +7,7 @@ from flowdsl.compiler.validate import faults
 from flowdsl.errors import FlowDefinitionError
 from flowdsl.plan.names import named_together
 from flowdsl.plan.nodes import Plan
-from flowdsl.plan.policy import STOP, DeadLetter, ErrorPolicy
+from flowdsl.plan.policy import STOP, ErrorPolicy
 from flowdsl.stages.context import Run
 
 
@@ -21,7 +21,8 @@ def check(plan: Plan, on_error: ErrorPolicy | None = None) -> None:
 def prepare(plan: Plan, run: Run, on_error: ErrorPolicy = STOP) -> FlowFactory:
     """A factory for one run. Raises what ``check`` raises."""
     check(plan, on_error)
-    whole, letters = named_together(plan, on_error.plan if isinstance(on_error, DeadLetter) else None)
+    policy = on_error.letters
+    whole, letters = named_together(plan, None if policy is None else policy.plan)
     return FlowFactory(whole, run, on_error, letters)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from flowdsl.compiler.layout import filled, terms
 from flowdsl.compiler.outline import Outline, Place, outline
-from flowdsl.compiler.remarks import BY_DEFAULT, holds, of_source, on_error
+from flowdsl.compiler.remarks import BY_DEFAULT, RETRY, holds, of_source, on_error
 from flowdsl.compiler.tree import steps
 from flowdsl.compiler.validate import faults, warnings
 from flowdsl.errors import Problem
@@ -20,6 +20,11 @@ POLICIES = {
     "skip": "the record is counted and logged, and its offset moves on; of a failed group all of it.",
     "dead letters": "the original record, of a failed group every one, goes the way of the dead letters; its offset moves on once the sink there has it.",
 }
+
+RETRIED = (
+    "Where retry stands, the record is set aside and tried again, without holding up other partitions; what stands "
+    "behind it happens after the last attempt."
+)
 
 
 def explain(plan: Plan) -> str:
@@ -87,6 +92,9 @@ def _failures(told: Outline) -> Iterator[str]:
     used = {on_error(place.node) for place in told.all_places()}
     if BY_DEFAULT in used:
         yield from filled("Where (default) stands, run(on_error=...) can choose something else.")
+    if any(kind.startswith(RETRY) for kind in used):
+        yield from filled(RETRIED)
+        used |= {kind.removeprefix(RETRY).replace("letters", "dead letters") for kind in used}
     kinds = [kind for kind in POLICIES if kind in used or (kind == "stop" and BY_DEFAULT in used)]
     yield from terms((kind, POLICIES[kind]) for kind in kinds)
 

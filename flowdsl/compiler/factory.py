@@ -9,7 +9,7 @@ from flowdsl.brokers.protocols import Client, Producer, Settings
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.compiler.building import Builder
 from flowdsl.plan.names import NamedPlan
-from flowdsl.plan.policy import DeadLetter, ErrorPolicy
+from flowdsl.plan.policy import ErrorPolicy
 from flowdsl.stages.context import Run
 from flowdsl.stages.ledger import Ledger
 from flowdsl.stages.switch import Switch
@@ -55,8 +55,7 @@ class FlowFactory(ProcessingStrategyFactory[Any]):
 
     def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> ProcessingStrategy[Any]:
         self._forget(partitions)
-        letters = self._letters if isinstance(self._on_error, DeadLetter) else None
-        builder = Builder(self._plan, self.run, commit, partitions, self._on_error, letters)
+        builder = Builder(self._plan, self.run, commit, partitions, self._on_error, self._letters)
         self.ledger = builder.ledger
         return builder.build()
 

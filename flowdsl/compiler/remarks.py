@@ -24,10 +24,13 @@ from flowdsl.operators.through import Through
 from flowdsl.operators.to_list import ToList
 from flowdsl.operators.values import IterableSource, ObservableSource
 from flowdsl.operators.with_record import WithRecord
+from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.nodes import Node, Operator, Source
-from flowdsl.plan.policy import DeadLetter, Skip
+from flowdsl.plan.policy import DeadLetter, ErrorPolicy, Retry, Skip
+from flowdsl.stages.ledger import MOST_APART
 from flowdsl.stages.producing import MOST_UNDER_WAY
 
+RETRY = "retry, "
 BY_DEFAULT = "stop (default)"
 """What happens to a record that fails where neither the step nor the run says anything."""
 
@@ -41,6 +44,12 @@ def on_error(node: Node) -> str:
     policy = node.on_error if isinstance(node, Operator) else None
     if policy is None:
         return BY_DEFAULT
+    if isinstance(policy, Retry):
+        return RETRY + _last(policy.then).removeprefix("dead ")
+    return _last(policy)
+
+
+def _last(policy: ErrorPolicy) -> str:
     if isinstance(policy, DeadLetter):
         return "dead letters"
     return "skip" if isinstance(policy, Skip) else "stop"
@@ -97,6 +106,14 @@ def remarks(node: Node) -> Iterator[str]:
     tell = REMARKS.get(type(node))
     if tell is not None:
         yield tell(node)
+    slow = concurrency(node)
+    if slow is not None:
+        yield f"runs {slow.workers.told(slow.n)}; {_order(slow)}"
+        if slow.timeout is not None:
+            yield f"a value that takes longer than {slow.timeout:g} s is a failing record"
+    policy = node.on_error if isinstance(node, Operator) else None
+    if isinstance(policy, Retry):
+        yield f"tried up to {policy.attempts} times, {_waits(policy)}; what comes later in its partition waits"
     held = holds(node)
     if held is not None:
         yield held
@@ -104,8 +121,28 @@ def remarks(node: Node) -> Iterator[str]:
 
 def holds(node: Node) -> str | None:
     """What waits inside this step, and with it its offsets; None where nothing does."""
+    slow = concurrency(node)
+    if slow is not None:
+        return f"{slow.n:,} at once, and what waits for its turn: not more than {MOST_APART:,} from the oldest to the newest"
     tell = HOLDS.get(type(node))
     return None if tell is None else tell(node)
+
+
+def concurrency(node: Node) -> Concurrency | None:
+    """How a step works on several values at once; None for one that does not."""
+    slow: Concurrency | None = getattr(node, "slow", None)
+    return slow
+
+
+def _order(slow: Concurrency) -> str:
+    if slow.key is not None:
+        return "the values of a key one at a time and in order, others pass them"
+    return "results leave in the order of the values" if slow.ordered else "results leave as they are ready"
+
+
+def _waits(policy: Retry) -> str:
+    longest = policy.longest
+    return f"the first wait {policy.first:g} s, all together at most {longest:g} s"
 
 
 def _group(node: Any) -> str:

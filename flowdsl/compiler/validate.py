@@ -14,7 +14,7 @@ from flowdsl.operators.through import Through
 from flowdsl.operators.to_list import ToList
 from flowdsl.plan.names import NamedPlan, Step, named
 from flowdsl.plan.nodes import Operator, Plan
-from flowdsl.plan.policy import DeadLetter, ErrorPolicy
+from flowdsl.plan.policy import ErrorPolicy
 
 INSIDE: dict[type[Operator], str] = {
     Take: "take ends the whole run, which a branch cannot decide: put it before the branches, or use run(count=...)",
@@ -26,8 +26,9 @@ def faults(plan: Plan, on_error: ErrorPolicy | None = None) -> list[Problem]:
     """What is wrong with this plan; with ``on_error``, what is wrong with that policy of the run too."""
     whole = named(plan)
     found = list(_of_steps(whole, inside=False))
-    if isinstance(on_error, DeadLetter):
-        found += _of_dead_letters(named(on_error.plan, "dead letters"), "on_error of the run", None)
+    letters = None if on_error is None else on_error.letters
+    if letters is not None:
+        found += _of_dead_letters(named(letters.plan, "dead letters"), "on_error of the run", None)
     return found
 
 

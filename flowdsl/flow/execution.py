@@ -70,6 +70,7 @@ class Execution:
             timeout=options.timeout,
             stop_timeout=options.stop_timeout,
             on_ready=self._became_ready,
+            bell=self._context.bell,
         )
         self._ready = threading.Event()
         self._over = threading.Event()

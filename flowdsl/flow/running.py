@@ -16,7 +16,7 @@ from flowdsl.flow.signals import ending_on_signals
 from flowdsl.operators import checks
 from flowdsl.operators.to_list import ToList
 from flowdsl.plan.nodes import BranchInput, Plan, Upstream
-from flowdsl.plan.policy import STOP, DeadLetter, ErrorPolicy, error_policy
+from flowdsl.plan.policy import STOP, ErrorPolicy, error_policy
 from flowdsl.plan.where import here
 from flowdsl.types import CommitPolicy
 
@@ -83,7 +83,7 @@ def checked_policy(commit: object) -> CommitPolicy:
 def policy_of_run(flow: Upstream, on_error: Any) -> ErrorPolicy:
     """What the user gave as the policy of the run, ready for a compiler."""
     policy = error_policy(on_error) or STOP
-    return policy.grown(flow, BranchInput(where=here())) if isinstance(policy, DeadLetter) else policy
+    return policy.grown(flow, BranchInput(where=here()))
 
 
 def _warn(plan: Plan) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from flowdsl.errors import shown
 from flowdsl.plan.functions import innermost
+from flowdsl.plan.using import Using
 
 
 class Items(tuple[tuple[str, Any], ...]):
@@ -19,15 +20,42 @@ class Items(tuple[tuple[str, Any], ...]):
         return f"{{{', '.join(f'{name!r}: ...' for name, _ in self)}}}"
 
 
-def function(value: object, name: str, *, lazy: bool = False) -> Callable[..., Any]:
-    """A plain function. ``lazy``: a generator function is welcome, because its values are taken one by one."""
+TAKE_SLOW = "map_, filter_, flat_map, tap and sink"
+
+
+def what_is_called(value: object) -> Any:
+    """The function inside a callable: of an object its ``__call__``."""
+    inner = innermost(value)
+    return inner if inspect.isroutine(inner) or isinstance(inner, type) else type(inner).__call__
+
+
+def is_using(value: object) -> bool:
+    """Whether it is what ``using`` returns."""
+    return isinstance(value, Using)
+
+
+def is_async(value: object) -> bool:
+    """Whether it is ``async def``."""
+    return inspect.iscoroutinefunction(what_is_called(value))
+
+
+def function(value: object, name: str, *, lazy: bool = False, slow: bool = False) -> Callable[..., Any]:
+    """A plain function. ``lazy``: a generator function is welcome, because its values are taken one by one.
+
+    ``slow``: so are ``async def`` and ``using(...)``, because the step can run them.
+    """
     if not callable(value):
         msg = f"{name} must be a function, not {shown(value)}"
         raise TypeError(msg)
-    inner = innermost(value)
-    called = inner if inspect.isroutine(inner) or isinstance(inner, type) else type(inner).__call__
-    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
-        msg = f"{name} must be a plain function, but {shown(value)} is async def: coroutines come with slow work, in a later release"
+    if is_using(value) and not slow:
+        msg = f"{name} must be a plain function, not using(...), which {TAKE_SLOW} take"
+        raise TypeError(msg)
+    called = what_is_called(value)
+    if inspect.isasyncgenfunction(called):
+        msg = f"{name} must return its result, but {shown(value)} is an async generator: let it return a list, and use flat_map"
+        raise TypeError(msg)
+    if inspect.iscoroutinefunction(called) and not slow:
+        msg = f"{name} must be a plain function, but {shown(value)} is async def, which {TAKE_SLOW} take"
         raise TypeError(msg)
     if inspect.isgeneratorfunction(called) and not lazy:
         msg = f"{name} must return its result, but {shown(value)} is a generator, whose values would be lost: use flat_map"

@@ -7,7 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
+from flowdsl.clock import Duration
 from flowdsl.operators import checks
+from flowdsl.operators.slow import Scheduler, concurrency_of, parts
+from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.hints import F, F_co, Hint1
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Keep
@@ -21,6 +24,7 @@ class Filter(Keep[F_co]):
 
     word = "filter_"
     function: Callable[..., Any]
+    slow: Concurrency | None = None
 
     @property
     def drops(self) -> bool:
@@ -30,14 +34,30 @@ class Filter(Keep[F_co]):
         return self.function
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (Call(build.step, build.handler, Role.FILTER, self.function),)
+        return parts(build, self.slow, Call(build.step, build.handler, Role.FILTER, self.function), self.function)
 
 
-def filter_(p: F | Hint1, *, name: str | None = None, on_error: OnError | None = None) -> Keep[F]:
+def filter_(
+    p: F | Hint1,
+    *,
+    concurrency: int | None = None,
+    scheduler: Scheduler | None = None,
+    ordered: bool = True,
+    key: Callable[[Any], object] | None = None,
+    timeout: Duration | None = None,
+    name: str | None = None,
+    on_error: OnError | None = None,
+) -> Keep[F]:
     """Hand on the values for which ``p(value)`` is true; the offsets of the others move all the same.
+
+    ``concurrency``, ``scheduler``, ``ordered``, ``key``, ``timeout``: as for ``map_``.
 
     >>> from flowdsl import filter_, from_iterable, to_list
     >>> (from_iterable(range(6)) | filter_(lambda n: n % 2) | to_list()).run()
     [1, 3, 5]
     """
-    return Filter(function=checks.function(p, "p"), name=name, on_error=on_error)
+    function = checks.function(p, "p", slow=True)
+    slow = concurrency_of(
+        function, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
+    )
+    return Filter(function=function, slow=slow, name=name, on_error=on_error)

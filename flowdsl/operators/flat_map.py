@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic
 
 from attrs import frozen
 
+from flowdsl.clock import Duration
 from flowdsl.operators import checks
+from flowdsl.operators.slow import Scheduler, concurrency_of, parts
+from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.hints import FI, F_co, Hint1, T, U
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Chaining, put
-from flowdsl.stages.flattening import FlatMapKernel
+from flowdsl.stages.flattening import FlatMapKernel, all_of
 from flowdsl.stages.parts import Build, Part
 
 if TYPE_CHECKING:
@@ -24,8 +27,9 @@ class FlatMap(Chaining, Generic[F_co]):
 
     word = "flat_map"
     function: Callable[..., Any]
+    slow: Concurrency | None = None
 
-    def __call__(self: FlatMap[Callable[[T], Iterable[U]]], up: Flow[T], /) -> Flow[U]:
+    def __call__(self: FlatMap[Callable[[T], Iterable[U] | Awaitable[Iterable[U]]]], up: Flow[T], /) -> Flow[U]:
         flow: Flow[U] = put(self, up)
         return flow
 
@@ -33,16 +37,39 @@ class FlatMap(Chaining, Generic[F_co]):
         return self.function
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (FlatMapKernel(build.step, build.handler, self.function),)
+        kernel = FlatMapKernel(build.step, build.handler, self.function)
+        return parts(build, self.slow, kernel, self.function, all_of)
 
 
-def flat_map(f: FI | Hint1, *, name: str | None = None, on_error: OnError | None = None) -> FlatMap[FI]:
+def flat_map(
+    f: FI | Hint1,
+    *,
+    concurrency: int | None = None,
+    scheduler: Scheduler | None = None,
+    ordered: bool = True,
+    key: Callable[[Any], object] | None = None,
+    timeout: Duration | None = None,
+    name: str | None = None,
+    on_error: OnError | None = None,
+) -> FlatMap[FI]:
     """Hand on every value of ``f(value)``: a list, a generator, any iterable.
 
     A value that becomes nothing still moves its offset. If a lazy result raises midway, none of its values goes on.
+    ``concurrency``, ``scheduler``, ``ordered``, ``key``, ``timeout``: as for ``map_``; a lazy result is taken apart
+    where the function runs.
 
     >>> from flowdsl import flat_map, from_iterable, to_list
     >>> (from_iterable(["a b", "", "c"]) | flat_map(str.split) | to_list()).run()
     ['a', 'b', 'c']
     """
-    return FlatMap(function=checks.function(f, "f", lazy=True), name=name, on_error=on_error)
+    function = checks.function(f, "f", lazy=True, slow=True)
+    slow = concurrency_of(
+        function,
+        concurrency=concurrency,
+        scheduler=scheduler,
+        ordered=ordered,
+        key=key,
+        timeout=timeout,
+        finish=all_of,
+    )
+    return FlatMap(function=function, slow=slow, name=name, on_error=on_error)

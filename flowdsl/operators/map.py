@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from attrs import frozen
 
+from flowdsl.clock import Duration
 from flowdsl.operators import checks
+from flowdsl.operators.slow import Scheduler, concurrency_of, parts
+from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.hints import F, F_co, Hint1, T, U
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Chaining, put
@@ -24,20 +27,39 @@ class Map(Chaining, Generic[F_co]):
 
     word = "map_"
     function: Callable[..., Any]
+    slow: Concurrency | None = None
 
-    def __call__(self: Map[Callable[[T], U]], up: Flow[T], /) -> Flow[U]:
-        flow: Flow[U] = put(self, up)
-        return flow
+    @overload
+    def __call__(self: Map[Callable[[T], Awaitable[U]]], up: Flow[T], /) -> Flow[U]: ...
+    @overload
+    def __call__(self: Map[Callable[[T], U]], up: Flow[T], /) -> Flow[U]: ...
+    def __call__(self, up: Any, /) -> Any:
+        return put(self, up)
 
     def named_after(self) -> object:
         return self.function
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (Call(build.step, build.handler, Role.MAP, self.function),)
+        return parts(build, self.slow, Call(build.step, build.handler, Role.MAP, self.function), self.function)
 
 
-def map_(f: F | Hint1, *, name: str | None = None, on_error: OnError | None = None) -> Map[F]:
+def map_(
+    f: F | Hint1,
+    *,
+    concurrency: int | None = None,
+    scheduler: Scheduler | None = None,
+    ordered: bool = True,
+    key: Callable[[Any], object] | None = None,
+    timeout: Duration | None = None,
+    name: str | None = None,
+    on_error: OnError | None = None,
+) -> Map[F]:
     """Hand on ``f(value)`` for each value.
+
+    ``concurrency``: so many values at once, ``async def`` functions on an event loop of the flow's own, plain ones on
+    threads, or on ``scheduler``: ``threads(n)``, ``processes(n)``, any scheduler of RxPY. ``ordered``: results leave in
+    the order of the values; if False as they are ready. ``key``: values with the same ``key(value)`` one at a time and
+    in order, others as they are ready. ``timeout``: seconds that a value may take before it is a failing record.
 
     After a crash ``f`` may be called again for values that were not done.
 
@@ -45,4 +67,8 @@ def map_(f: F | Hint1, *, name: str | None = None, on_error: OnError | None = No
     >>> (from_iterable([1, 2, 3]) | map_(lambda n: n * n) | to_list()).run()
     [1, 4, 9]
     """
-    return Map(function=checks.function(f, "f"), name=name, on_error=on_error)
+    function = checks.function(f, "f", slow=True)
+    slow = concurrency_of(
+        function, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
+    )
+    return Map(function=function, slow=slow, name=name, on_error=on_error)

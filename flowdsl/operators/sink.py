@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
 from attrs import evolve, frozen
 
+from flowdsl.clock import Duration
 from flowdsl.errors import shown
 from flowdsl.operators import checks
+from flowdsl.operators.slow import Scheduler, concurrency_of, parts
+from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.functions import defined_at, full_name
 from flowdsl.plan.hints import F, F_co, Hint1, T, T_contra
@@ -41,6 +44,7 @@ class Sink(Chaining, Generic[F_co]):
 
     word = "sink"
     target: Any
+    slow: Concurrency | None = None
 
     @property
     def closes(self) -> bool:
@@ -59,7 +63,7 @@ class Sink(Chaining, Generic[F_co]):
         step, handler = build.step, build.handler
         target = step.run.sink(step.name, self.target)
         if not hasattr(target, "write"):
-            return (SinkCall(step, handler, target),)
+            return parts(build, self.slow, SinkCall(step, handler, target), target)
         flush = getattr(target, "flush", None)
         site = step.site if flush is None else _site_of(getattr(self.target, "flush", flush), step.site)
         gate = FlushGate(evolve(step, site=site), flush)
@@ -77,13 +81,35 @@ def sink(
     target: Writer[T], *, name: str | None = ..., on_error: OnError | None = ...
 ) -> Fragment[Flow[T], ClosedFlow[Stats]]: ...
 @overload
-def sink(target: F | Hint1, *, name: str | None = ..., on_error: OnError | None = ...) -> Sink[F]: ...
-def sink(target: Any, *, name: str | None = None, on_error: OnError | None = None) -> Any:
+def sink(
+    target: F | Hint1,
+    *,
+    concurrency: int | None = ...,
+    scheduler: Scheduler | None = ...,
+    ordered: bool = ...,
+    key: Callable[[Any], object] | None = ...,
+    timeout: Duration | None = ...,
+    name: str | None = ...,
+    on_error: OnError | None = ...,
+) -> Sink[F]: ...
+def sink(
+    target: Any,
+    *,
+    concurrency: int | None = None,
+    scheduler: Scheduler | None = None,
+    ordered: bool = True,
+    key: Callable[[Any], object] | None = None,
+    timeout: Duration | None = None,
+    name: str | None = None,
+    on_error: OnError | None = None,
+) -> Any:
     """End the flow in a function or an object; ``run`` returns ``Stats``.
 
     A function is called with value by value. An object has ``write(values)``, called with a sequence of whatever has
     arrived, and optionally ``open()``, ``flush()`` and ``close()``; offsets move after ``flush``. After a crash, values
     that were not done come again.
+
+    ``concurrency``, ``scheduler``, ``ordered``, ``key``, ``timeout``: as for ``map_``, and for functions only.
 
     >>> from flowdsl import from_iterable, sink
     >>> (from_iterable("ab") | sink(print)).run().delivered
@@ -91,7 +117,14 @@ def sink(target: Any, *, name: str | None = None, on_error: OnError | None = Non
     b
     2
     """
-    node: Sink[Any] = Sink(target=_target(target), name=name, on_error=on_error)
+    checked = _target(target)
+    slow = concurrency_of(
+        checked, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
+    )
+    if slow is not None and hasattr(checked, "write"):
+        msg = "concurrency is for functions: an object's write gets whatever has arrived, at once"
+        raise ValueError(msg)
+    node: Sink[Any] = Sink(target=checked, slow=slow, name=name, on_error=on_error)
     return node
 
 
@@ -106,7 +139,7 @@ def _target(target: Any) -> Any:
         if not callable(target):
             msg = f"target must be a function or an object with write(values), not {shown(target)}"
             raise TypeError(msg)
-        return checks.function(target, "target")
+        return checks.function(target, "target", slow=True)
     for method, arguments in METHODS.items():
         if callable(getattr(target, method, None)):
             checks.method(getattr(target, method), f"target.{method}", arguments)

@@ -7,7 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
+from flowdsl.clock import Duration
 from flowdsl.operators import checks
+from flowdsl.operators.slow import Scheduler, concurrency_of, parts
+from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.hints import F, F_co, Hint1
 from flowdsl.plan.policy import OnError
 from flowdsl.plan.shapes import Keep
@@ -21,16 +24,29 @@ class Tap(Keep[F_co]):
 
     word = "tap"
     function: Callable[..., Any]
+    slow: Concurrency | None = None
 
     def named_after(self) -> object:
         return self.function
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (Call(build.step, build.handler, Role.TAP, self.function),)
+        return parts(build, self.slow, Call(build.step, build.handler, Role.TAP, self.function), self.function)
 
 
-def tap(f: F | Hint1, *, name: str | None = None, on_error: OnError | None = None) -> Keep[F]:
+def tap(
+    f: F | Hint1,
+    *,
+    concurrency: int | None = None,
+    scheduler: Scheduler | None = None,
+    ordered: bool = True,
+    key: Callable[[Any], object] | None = None,
+    timeout: Duration | None = None,
+    name: str | None = None,
+    on_error: OnError | None = None,
+) -> Keep[F]:
     """Call ``f(value)`` and hand the value on, whatever ``f`` returns.
+
+    ``concurrency``, ``scheduler``, ``ordered``, ``key``, ``timeout``: as for ``map_``.
 
     >>> from flowdsl import from_iterable, tap, to_list
     >>> (from_iterable([1, 2]) | tap(print) | to_list()).run()
@@ -38,4 +54,8 @@ def tap(f: F | Hint1, *, name: str | None = None, on_error: OnError | None = Non
     2
     [1, 2]
     """
-    return Tap(function=checks.function(f, "f"), name=name, on_error=on_error)
+    function = checks.function(f, "f", slow=True)
+    slow = concurrency_of(
+        function, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
+    )
+    return Tap(function=function, slow=slow, name=name, on_error=on_error)

@@ -7,15 +7,16 @@ from functools import partial
 from types import CodeType
 from typing import Any, cast
 
+from flowdsl.plan.using import Using
 from flowdsl.plan.where import Where, display_name
 
 LAMBDA = "<lambda>"
 
 
 def innermost(function: Any) -> Any:
-    """The function inside ``functools.partial``, however often it was wrapped."""
-    while isinstance(function, partial):
-        function = function.func  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # a user's partial
+    """The function inside ``functools.partial`` and ``using``, however often it was wrapped."""
+    while isinstance(function, partial | Using):
+        function = function.function if isinstance(function, Using) else function.func  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # a user's partial
     return function  # pyright: ignore[reportUnknownVariableType]  # as above
 
 

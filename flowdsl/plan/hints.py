@@ -7,7 +7,7 @@ be: so a lambda's untyped parameter binds no type of the flow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ S_co = TypeVar("S_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 X_contra = TypeVar("X_contra", contravariant=True)
 Y_co = TypeVar("Y_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 F = TypeVar("F", bound=Callable[[Any], Any])
 F_co = TypeVar("F_co", bound=Callable[..., Any], covariant=True)
 G = TypeVar("G", bound=Callable[[Any, Any], Any])
-FI = TypeVar("FI", bound=Callable[[Any], Iterable[Any]])
+FI = TypeVar("FI", bound=Callable[[Any], Iterable[Any] | Awaitable[Iterable[Any]]])
 FB = TypeVar("FB", bound=Callable[[Any], bytes | str])
 
 

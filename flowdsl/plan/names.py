@@ -13,7 +13,6 @@ from attrs import frozen
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.functions import short_name
 from flowdsl.plan.nodes import BranchInput, Node, Operator, Plan, Source
-from flowdsl.plan.policy import DeadLetter
 
 
 @frozen
@@ -108,8 +107,8 @@ class _Naming:
     def step(self, operator: Operator) -> Step:
         name = self.name(operator)
         branches = tuple(self.branch(each) for each in operator.branches)
-        policy = operator.on_error
-        return Step(name, operator, branches, self.branch(policy.branch) if isinstance(policy, DeadLetter) else None)
+        letters = None if operator.on_error is None else operator.on_error.letters
+        return Step(name, operator, branches, None if letters is None else self.branch(letters.branch))
 
     def branch(self, branch: Branch) -> NamedPlan:
         return self.plan(branch.plan, branch.label)

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from flowdsl.errors import shown
 from flowdsl.plan.branch import Branch
-from flowdsl.plan.policy import DeadLetter, ErrorPolicy, error_policy
+from flowdsl.plan.policy import ErrorPolicy, error_policy
 from flowdsl.plan.where import Where, here
 from flowdsl.stages.parts import Build, Part
 
@@ -104,7 +104,7 @@ class Operator(Node):
 
     def grown(self, up: Upstream) -> Self:
         """This step with the plans of its branches, as it stands in the plan."""
-        if isinstance(self.on_error, DeadLetter):
+        if self.on_error is not None:
             return evolve(self, on_error=self.on_error.grown(up, BranchInput(where=self.where)))
         return self
 

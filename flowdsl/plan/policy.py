@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve, frozen
 
+from flowdsl.clock import Duration, to_seconds
 from flowdsl.errors import shown
 from flowdsl.plan.branch import Branch
 
@@ -18,12 +19,30 @@ if TYPE_CHECKING:
 
 @frozen
 class ErrorPolicy:
-    """What happens to a record that fails: "stop", "skip", or what ``dead_letter`` returns."""
+    """What happens to a record that fails: "stop", "skip", or what ``dead_letter`` and ``retry`` return."""
+
+    @property
+    def letters(self) -> DeadLetter | None:
+        """The dead letter policy in it; None where there is none."""
+        return None
+
+    @property
+    def stops(self) -> bool:
+        """Whether it ends the run in the end."""
+        return False
+
+    def grown(self, up: Upstream, source: BranchInput) -> ErrorPolicy:  # noqa: ARG002  # for those that hold a plan
+        """This policy with the plan of its sink."""
+        return self
 
 
 @frozen
 class Stop(ErrorPolicy):
     """The run ends with the error; the record is not committed and will be read again."""
+
+    @property
+    def stops(self) -> bool:
+        return True
 
 
 @frozen
@@ -38,18 +57,62 @@ class DeadLetter(ErrorPolicy):
     branch: Branch
 
     @property
+    def letters(self) -> DeadLetter:
+        return self
+
+    @property
     def plan(self) -> Plan:
         """The steps that a dead letter passes."""
         return self.branch.plan
 
     def grown(self, up: Upstream, source: BranchInput) -> DeadLetter:
-        """This policy with the plan of its sink."""
         return evolve(self, branch=self.branch.grown(up, source))
+
+
+Errors = type[Exception] | tuple[type[Exception], ...]
+
+
+@frozen
+class Retry(ErrorPolicy):
+    """The record is tried again, ``attempts`` times in all; then it is up to ``then``. Durations in seconds."""
+
+    attempts: int
+    first: float = 0.1
+    most: float = 30.0
+    jitter: bool = True
+    only: Errors = Exception
+    then: ErrorPolicy = Stop()
+
+    @property
+    def letters(self) -> DeadLetter | None:
+        return self.then.letters
+
+    @property
+    def stops(self) -> bool:
+        return self.then.stops
+
+    def wait(self, attempts: int, error: BaseException, chance: Callable[[], float]) -> float | None:
+        """Seconds until the next attempt, after so many; None where there is none. ``chance`` draws from 0 to 1."""
+        if attempts >= self.attempts or not isinstance(error, self.only):
+            return None
+        seconds = self._seconds(attempts)
+        return seconds * (1 - chance() / 2) if self.jitter else seconds
+
+    @property
+    def longest(self) -> float:
+        """Seconds that all waits take together, at most."""
+        return sum(map(self._seconds, range(1, self.attempts)))
+
+    def _seconds(self, attempts: int) -> float:
+        return min(self.most, self.first * 2.0 ** min(attempts - 1, 60))
+
+    def grown(self, up: Upstream, source: BranchInput) -> Retry:
+        return evolve(self, then=self.then.grown(up, source))
 
 
 STOP = Stop()
 SKIP = Skip()
-NAMED = {"stop": STOP, "skip": SKIP}
+NAMED: dict[str, ErrorPolicy] = {"stop": STOP, "skip": SKIP}
 
 OnError = Literal["stop", "skip"] | ErrorPolicy
 
@@ -60,7 +123,7 @@ def error_policy(on_error: OnError | None) -> ErrorPolicy | None:
     if policy is None and on_error is None:
         return None
     if not isinstance(policy, ErrorPolicy):
-        msg = f'on_error must be "stop", "skip" or dead_letter(...), not {shown(on_error)}'
+        msg = f'on_error must be "stop", "skip", dead_letter(...) or retry(...), not {shown(on_error)}'
         raise ValueError(msg)  # noqa: TRY004  # one kind of error for everything that is not among the choices
     return policy
 
@@ -87,3 +150,39 @@ def dead_letter(sink: Callable[[Flow[bytes]], ClosedFlow[Stats]]) -> ErrorPolicy
         msg = f"sink must be a sink or a fragment that ends in one, not {shown(sink)}"
         raise TypeError(msg)
     return DeadLetter(Branch("dead letters", sink))
+
+
+def retry(
+    attempts: int,
+    *,
+    first: Duration = 0.1,
+    most: Duration = 30.0,
+    jitter: bool = True,
+    only: Errors = Exception,
+    then: OnError = "stop",
+) -> ErrorPolicy:
+    """Try a record that fails again: ``on_error=retry(5, then="skip")``.
+
+    ``attempts`` counts all calls, the first included. ``first``: seconds before the second, twice as many before the
+    third, and so on, at most ``most``; ``jitter`` makes each wait shorter by chance, down to half. ``only``: the
+    exceptions that are worth it. ``then``: what happens after the last attempt, and to other exceptions: "stop", "skip"
+    or ``dead_letter(...)``.
+
+    Nothing sleeps: the record is set aside, and what comes after it in its partition waits behind it; other partitions
+    go on. When partitions are taken away or the run is stopped, what waits is given up and read again.
+    """
+    if not isinstance(attempts, int) or isinstance(attempts, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        msg = f"attempts must be a whole number, not {shown(attempts)}"
+        raise TypeError(msg)
+    if attempts < 1:
+        msg = f"attempts must be at least 1, but is {attempts}"
+        raise ValueError(msg)
+    kinds = only if isinstance(only, tuple) else (only,)
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+        msg = f"only must be an exception type, or a tuple of them, not {shown(only)}"
+        raise TypeError(msg)
+    last = NAMED.get(then) if isinstance(then, str) else then
+    if not isinstance(last, ErrorPolicy) or isinstance(last, Retry):
+        msg = f'then must be "stop", "skip" or dead_letter(...), not {shown(then)}'
+        raise ValueError(msg)  # noqa: TRY004  # as for on_error
+    return Retry(attempts, to_seconds(first, "first"), to_seconds(most, "most"), bool(jitter), only, last)

@@ -9,6 +9,7 @@ import attrs
 
 from flowdsl.errors import shown
 from flowdsl.plan.branch import Branch
+from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.fragment import Composition
 from flowdsl.plan.functions import innermost, short_name
 from flowdsl.plan.nodes import BranchInput, Node, Operator, Plan
@@ -44,6 +45,9 @@ def call_of(node: Node) -> str:
         if "one or several" in each.metadata and isinstance(value, tuple):
             value = _alone(value)  # pyright: ignore[reportUnknownArgumentType]  # of whatever the node has
         if not each.repr or each.name == "ends":
+            continue
+        if isinstance(value, Concurrency):
+            named += [f"{name}={value_of(argument)}" for name, argument in value.given]
             continue
         if each.default is attrs.NOTHING and "keyword" not in each.metadata:
             required.append(value_of(value))

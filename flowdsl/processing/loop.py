@@ -15,15 +15,13 @@ from flowdsl.processing.gate import Gate
 from flowdsl.processing.invalid import InvalidRecords
 from flowdsl.processing.membership import Membership
 from flowdsl.processing.pipelines import Pipelines
+from flowdsl.processing.waiting import Waiting
+from flowdsl.reactive.bell import Bell
 from flowdsl.records import Records
 from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import ProcessingStrategyFactory
 from flowdsl.types import CommitPolicy, Partition
 
-READ_SECONDS = 0.1
-"""No read waits longer: a signal handler does not wake it."""
-REJECTED_PAUSE = 0.002
-"""Seconds between two offers of a message that was rejected."""
 LAST_COMMIT_SECONDS = 5.0
 """At least so long the last commit of a run is waited for."""
 
@@ -48,6 +46,7 @@ class Loop:
         stop_timeout: float = 20.0,
         invalid: InvalidRecords | None = None,
         on_ready: Callable[[], None] | None = None,
+        bell: Bell | None = None,
     ) -> None:
         self.consumer, self.topics, self.clock, self.switch = consumer, topics, clock, switch
         self.bounds = bounds or Bounds(clock)
@@ -64,6 +63,7 @@ class Loop:
         self._finished = False
         self._undone = 0
         self._on_ready = on_ready
+        self._waiting = Waiting(clock, bell)
         self.membership = Membership(
             consumer,
             clock=clock,
@@ -102,7 +102,7 @@ class Loop:
             try:
                 pipeline.poll()
                 if not self.feeder.feed(pipeline):
-                    self.clock.sleep(REJECTED_PAUSE)
+                    self._waiting.after_rejection()
             except InvalidMessage as invalid:
                 self._handle_invalid(invalid)
         self._raise_invalid()
@@ -127,6 +127,7 @@ class Loop:
         complete = self._finished or self._is_complete
         hurried = error is not None or self.switch.stopping
         deadline = Deadline.after(self.clock, self._stop_timeout if hurried else None)
+        self.switch.ends_at = deadline.at
         self.feeder.drop()
         drained = self._drain(error, deadline)
         try:
@@ -186,9 +187,8 @@ class Loop:
 
     def _patience(self) -> float:
         pipeline = self.pipelines.current
-        moments = (self.gate.deadline(), pipeline.next_deadline() if pipeline is not None else None, self._deadline.at)
-        latest = self.clock() + READ_SECONDS
-        return max(0.0, min((latest, *(moment for moment in moments if moment is not None))) - self.clock())
+        next_deadline = None if pipeline is None else pipeline.next_deadline()
+        return self._waiting.to_read(self.gate.deadline(), next_deadline, self._deadline.at)
 
     def _raise_stored(self) -> None:
         stored, self.membership.error = self.membership.error, None

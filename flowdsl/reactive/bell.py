@@ -22,6 +22,8 @@ class Bell:
         self._awaited: object | None = None
         self.news = False
         """Whether something happened since whoever looks at everything last set this to False."""
+        self.under_way = 0
+        """How many tasks may ring; kept by the thread that waits."""
 
     def ring(self, what: object) -> None:
         """Something happened; ``what`` is compared by identity with what is waited for."""

@@ -34,6 +34,8 @@ class Job:
 
     step: str
     function: Callable[..., Any]
+    told: str = ""
+    """What messages call the function: ``shop.fetch``."""
     is_async: bool = False
     resource: Resource | None = None
     """Opened once per run for coroutines, once per worker otherwise; closed when the workers are."""
@@ -147,6 +149,11 @@ class WorkerPlan(ABC):
 
     def refusal(self, job: Job, concurrency: int) -> str | None:  # noqa: ARG002  # for those that refuse some
         """Why this function cannot run there; None if it can. Asked when the step is written."""
+        return None
+
+    @property
+    def refusal_of_timeout(self) -> str | None:
+        """Why a time limit cannot be kept there; None if it can."""
         return None
 
     @abstractmethod

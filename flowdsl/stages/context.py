@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
+from random import Random
 from typing import Any, TypeVar
 
 from attrs import Factory, define, field, frozen
 
 from flowdsl.brokers.protocols import Client, Producer, Settings
-from flowdsl.clock import Clock
+from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import refuse_awaitable
+from flowdsl.reactive.bell import Bell
+from flowdsl.reactive.workers import Job, Tools, WorkerPlan, Workers
 from flowdsl.stages.ledger import Ledger
 from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.types import Partition
 
 S = TypeVar("S")
+
+CLOSE_SECONDS = 0.5
+"""At least so long workers may take to end, however late it is."""
+CLOSE_IN_PEACE = 3.0
+"""So long at most, where nothing hurries."""
+STILL_RUNNING = (
+    "the run is over, but %s calls of %s in the step %r still run: they are left behind and end with the process"
+)
+
+logger = logging.getLogger("flowdsl")
 
 
 @define(slots=True)
@@ -30,6 +45,10 @@ class StepCount:
     """Whether values that do not leave it were filtered."""
     ends: bool = False
     """Whether what it emits was delivered."""
+
+
+def _for_real(plan: WorkerPlan, job: Job, concurrency: int, tools: Tools) -> Workers:
+    return plan.open(job, concurrency, tools)
 
 
 def _as_is(strategy: ProcessingStrategy[Any], _names: tuple[str, ...]) -> ProcessingStrategy[Any]:
@@ -53,6 +72,11 @@ class Run:
     """Puts something else in the place of a user's sink."""
     instrument: Callable[[ProcessingStrategy[Any], tuple[str, ...]], ProcessingStrategy[Any]] = _as_is
     """Wraps each stage, with the names of its steps."""
+    open_workers: Callable[[WorkerPlan, Job, int, Tools], Workers] = _for_real
+    """Opens the workers of a step, or others in their place."""
+    bell: Bell = field(factory=Bell)
+    random: Random = field(factory=Random)
+    """What is left to chance: the waits between attempts."""
     counts: dict[str, StepCount] = field(factory=dict[str, StepCount])
     states: dict[str, dict[Partition | None, Any]] = field(factory=dict[str, dict[Partition | None, Any]])
     """What steps with a state remember, by step and partition."""
@@ -63,6 +87,8 @@ class Run:
 
     opened: dict[str, Any] = field(factory=dict[str, Any])
     """The sinks that are objects, by step, once they are open."""
+    working: dict[str, tuple[Job, Workers]] = field(factory=dict[str, tuple[Job, Workers]])
+    """The workers of steps, by step, once they are open."""
 
     def sink(self, name: str, target: Any) -> Any:
         """The target of a sink, opened if it wants that; once per run."""
@@ -75,9 +101,33 @@ class Run:
             self.opened[name] = target
         return self.opened[name]
 
+    def workers(self, plan: WorkerPlan, job: Job, concurrency: int) -> Workers:
+        """The workers of a step; opened once per run."""
+        if job.step not in self.working:
+            tools = Tools(self.clock, self.bell)
+            self.working[job.step] = job, self.open_workers(plan, job, concurrency, tools)
+        return self.working[job.step][1]
+
+    def abandon(self) -> None:
+        """The process is gone, as a test has it: workers end without a word, and nothing else is closed."""
+        while self.working:
+            with suppress(Exception):
+                self.working.popitem()[1][1].close(Deadline(self.clock, self.clock()))
+
     def shutdown(self) -> None:
         """Close what was opened. The first error is raised, after everything was tried."""
         first: Exception | None = None
+        now, ends_at = self.clock(), self.switch.ends_at
+        deadline = Deadline(self.clock, now + CLOSE_IN_PEACE if ends_at is None else max(ends_at, now + CLOSE_SECONDS))
+        while self.working:
+            _, (job, workers) = self.working.popitem()
+            try:
+                left = workers.close(deadline)
+            except Exception as error:  # noqa: BLE001  # a user's resource; the others still have to be closed
+                first = first or error
+            else:
+                if left:
+                    logger.warning(STILL_RUNNING, left, job.told or job.step, job.step)
         while self.opened:
             _, target = self.opened.popitem()
             closer = getattr(target, "close", None)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 
 from attrs import define
 
+from flowdsl.clock import Clock
 from flowdsl.errors import StepFailed, told
 from flowdsl.records import Records
 from flowdsl.stages.context import Site, StepCount
@@ -70,6 +71,13 @@ class Verdict(Enum):
 class Handler(ABC):
     """One error policy at work, for one step."""
 
+    ends_run = False
+    """Whether a failing record ends the run, in the end."""
+
+    def again(self, failure: Failure) -> float | None:  # noqa: ARG002  # for those that try again
+        """When to try again, on the pipeline's clock; None to go on to ``handle``. Asked once for each failure."""
+        return None
+
     @abstractmethod
     def handle(self, failure: Failure) -> Verdict:
         """Deal with a failed value, or raise its StepFailed. Called again with the same failure after WAIT."""
@@ -77,6 +85,8 @@ class Handler(ABC):
 
 class Stop(Handler):
     """End the run."""
+
+    ends_run = True
 
     def handle(self, failure: Failure) -> Verdict:
         raise failure.raised() from failure.error
@@ -92,6 +102,30 @@ class Skip(Handler):
         self._count.failed += 1
         logger.warning("skipped, its offset moves on: %s", failure.raised().facts())
         return Verdict.DROP
+
+
+class Retrying(Handler):
+    """Try again, later; ``then`` when that was in vain.
+
+    ``wait``: seconds after so many attempts, None where that is enough. Asked with the exception.
+    """
+
+    def __init__(self, wait: Callable[[int, BaseException], float | None], then: Handler, clock: Clock) -> None:
+        self._wait, self._then, self._clock = wait, then, clock
+        self.ends_run = then.ends_run
+
+    def again(self, failure: Failure) -> float | None:
+        seconds = self._wait(failure.attempts, failure.error)
+        if seconds is None:
+            return None
+        text = "attempt %s of step %r failed, the next one is in %.2f s: %s: %s"
+        logger.info(
+            text, failure.attempts, failure.site.name, seconds, type(failure.error).__name__, told(failure.error)
+        )
+        return self._clock() + seconds
+
+    def handle(self, failure: Failure) -> Verdict:
+        return self._then.handle(failure)
 
 
 class DeadLetters(Handler):

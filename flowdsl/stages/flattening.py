@@ -11,16 +11,20 @@ from flowdsl.errors import refuse_awaitable
 from flowdsl.stages.kernel import CallKernel, Done
 
 
+def all_of(result: Any) -> list[Any]:
+    """All values of one result. Raises TypeError for an awaitable, and what a lazy result raises."""
+    if hasattr(result, "__await__"):
+        refuse_awaitable(result)
+    return [*result]
+
+
 class FlatMapKernel(CallKernel):
     """Each result is an iterable whose values go on. A record is the unit: all of them or, if it raises, none."""
 
     def apply(self, inputs: Iterator[Any], done: Done) -> None:
         function = self._function
         for value in inputs:
-            result = function(value)
-            if hasattr(result, "__await__"):
-                refuse_awaitable(result)
-            done([*result])
+            done(all_of(function(value)))
 
     def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
         values = list(chain.from_iterable(results))

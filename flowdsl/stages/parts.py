@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
+from flowdsl.stages.collector import Collector
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Fusable
-from flowdsl.stages.segment import Collector
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.types import Commit, Partition
 

@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from flowdsl.chunks import Chunk
+from flowdsl.chunks import Chunk, progress
 from flowdsl.clock import Clock
-from flowdsl.stages.calls import Call, Loop, Passed
+from flowdsl.stages.calls import Loop, Passed
+from flowdsl.stages.collector import Collector
 from flowdsl.stages.failures import Verdict
 from flowdsl.stages.guard import guarded
 from flowdsl.stages.kernel import Fusable, Kernel, Unusable
+from flowdsl.stages.ledger import MOST_APART
+from flowdsl.stages.loops import Loops
+from flowdsl.stages.parking import Parking
 from flowdsl.stages.switch import Switch
 from flowdsl.stages.work import Work
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.step import Step
 from flowdsl.types import FilteredPayload, Message
-
-
-class Collector(Protocol):
-    """What gathers the values at the end of a segment: groups, or what a sink has not flushed.
-
-    ``drops_unfinished``: whether what is held is dropped when a step of the run failed, to be read again.
-    """
-
-    drops_unfinished: bool
-
-    def add(self, chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
-        """Take a chunk; returns what leaves because of it, in order."""
-        ...
-
-    def advance(self) -> Sequence[Chunk[Any]]:
-        """What leaves because its time has come."""
-        ...
-
-    def flush(self) -> Sequence[Chunk[Any]]:
-        """All that is left."""
-        ...
-
-    @property
-    def held(self) -> int:
-        """How many values wait here."""
-        ...
-
-    def deadline(self) -> float | None:
-        """When ``advance`` has something to give, on the pipeline's clock."""
-        ...
 
 
 class Segment(Step[Any, Any]):
@@ -66,7 +41,11 @@ class Segment(Step[Any, Any]):
         self._switch = switch
         self._collector = collector
         self._work: list[Work] = []
-        self._loops: dict[int, Loop] = {}
+        self._loops: Loops | None = None
+        self._parking = Parking()
+        self._top = 0
+        """The highest mark that was accepted."""
+        self._hurried = False
         self._ended = False
 
     # -- hooks of the base ----------------------------------------------------------------------------------------
@@ -75,18 +54,26 @@ class Segment(Step[Any, Any]):
         chunk: Any = message.value  # between stages there are chunks only
         if self._ended:
             return
+        self._top = max(self._top, chunk.mark)
         self._work.append(Work(0, chunk))
         self._run()
 
     def has_room(self) -> bool:
-        return not self._outbox and not self._work
+        return not (self._outbox or self._work) and self._top < self._parking.floor(self._top) + MOST_APART
 
     def is_busy(self) -> bool:
-        return bool(self._work)
+        waits = bool(self._parking) and not (self._ended or self._hurried or self._switch.stopping)
+        return bool(self._work) or waits
+
+    def join(self, timeout: float | None = None) -> None:
+        self._hurried = timeout is not None  # what waits to be tried again will be read again
+        super().join(timeout)
 
     def advance(self) -> None:
         if self._work:
             self._run()
+        if self._parking and not (self._work or self._outbox or self._ended):
+            self._try_again()
         if self._collector is not None and not self._outbox:
             self._emit_all(self._collector.advance())
 
@@ -103,9 +90,10 @@ class Segment(Step[Any, Any]):
         self._ended = True
 
     def own_deadline(self) -> float | None:
-        return None if self._collector is None or self._outbox else self._collector.deadline()
-
-    # -- the work -------------------------------------------------------------------------------------------------
+        if self._outbox:
+            return None
+        moments = (None if self._collector is None else self._collector.deadline(), self._parking.next())
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _run(self) -> None:
         while self._work:
@@ -114,6 +102,15 @@ class Segment(Step[Any, Any]):
                 return
             self._work.pop()
             self._enter(work)
+
+    def _try_again(self) -> None:
+        """Whose time has come goes on, before what waits behind it; then what all that completes."""
+        due = self._parking.due(self.clock())
+        if due:
+            self._work += reversed(due)
+            self._run()
+            if not (self._work or self._ended):
+                self._leave(progress(self._top))
 
     def _settle(self, work: Work) -> bool:
         """Ask what to do about a failed value; False if it has to wait."""
@@ -137,24 +134,31 @@ class Segment(Step[Any, Any]):
         chunk, index, known, attempts = work.chunk, work.index, work.results, work.attempts
         while index < len(self.kernels) and chunk.values:
             kernel = self.kernels[index]
+            if self._parking and not (work.passes and index == work.index):
+                free = self._parking.keep_behind(Work(index, chunk, known))
+                if free is None:
+                    return
+                chunk, known = free.chunk, free.results
             if isinstance(kernel, Kernel):
                 out, after = self._through(kernel, index, chunk, known, attempts), index + 1
             else:
-                loop = self._loops.get(index) or self._loop(index)
+                self._loops = self._loops or Loops(self.kernels)  # instruments may have put others in their place
+                loop = self._loops.at(index, self._parking.kernels)
                 out, after = self._through_calls(loop, index, chunk, attempts), index + len(loop.calls)
             if out is None:
                 return
             chunk, index, known, attempts = out, after, [], 0
+        self._leave(chunk)
+
+    def _leave(self, chunk: Chunk[Any]) -> None:
+        """Hand on what passed all kernels, with no higher mark than what waits allows."""
+        if self._parking:
+            chunk = copy(chunk)  # other branches may have the same one
+            chunk.mark = min(chunk.mark, self._parking.floor(self._top))
         if self._collector is not None:
             self._emit_all(self._collector.add(chunk))
         else:
             self.emit(Message(chunk))
-
-    def _loop(self, index: int) -> Loop:
-        """The calls from there on, as far as there are calls only."""
-        stop = next((at for at in range(index, len(self.kernels)) if isinstance(self.kernels[at], Kernel)), None)
-        self._loops[index] = Loop([each for each in self.kernels[index:stop] if isinstance(each, Call)])
-        return self._loops[index]
 
     def _through_calls(self, loop: Loop, index: int, chunk: Chunk[Any], attempts: int) -> Chunk[Any] | None:
         """Neighbouring calls. None: nothing goes on now, what there is to do was put on the stack."""
@@ -173,7 +177,8 @@ class Segment(Step[Any, Any]):
         first = rest.head(1)
         failed = Work(index + at, Chunk([given], first.mark, first.origins))
         failed.fail(self.kernels[failed.index], error, 1 if done or at else attempts + 1)
-        self._work += [Work(index, rest.tail(1)), failed]
+        self._work.append(Work(index, rest.tail(1)))
+        self._set_aside(failed)
         if done:
             self._work.append(Work(index + len(loop.calls), out))
         return None
@@ -214,9 +219,24 @@ class Segment(Step[Any, Any]):
         """The value at ``at`` failed: what is before it goes on now, the rest waits below it on the stack."""
         rest = Work(index, chunk.tail(at), results[at + 1 :])
         rest.fail(kernel, error, 1 if at else attempts + 1)
-        self._work.append(rest)
+        self._set_aside(rest)
         if at:
-            self._work.append(Work(index, chunk.head(at), results[:at]))
+            before = Work(index, chunk.head(at), results[:at])
+            before.passes = True
+            self._work.append(before)
+
+    def _set_aside(self, work: Work) -> None:
+        """Put a failed value onto the stack, with what is behind it; or park it, if it is to be tried again."""
+        kernel, failure = self.kernels[work.index], work.failure
+        again_at = None if failure is None else kernel.handler.again(failure)
+        if again_at is None:
+            self._work.append(work)
+        elif kernel.whole:
+            self._parking.park(work, again_at)
+        else:
+            self._work.append(Work(work.index, work.chunk.tail(1), work.results))
+            work.chunk, work.results = work.chunk.head(1), []
+            self._parking.park(work, again_at)
 
     def _end(self) -> None:
         """Nothing behind what was handed on so far will leave this segment."""

@@ -33,6 +33,8 @@ class Switch:
         self.interrupt: BaseException | None = None
         self.running: Movable | None = None
         self._until: float | None = None
+        self.ends_at: float | None = None
+        """Until when the run has to be over, once it is ending; None while nobody hurries it."""
 
     def stop(self) -> None:
         """End the run after the record in hand. May be called from a signal handler and from any thread."""

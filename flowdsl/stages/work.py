@@ -11,18 +11,26 @@ from typing import Any
 from flowdsl.chunks import Chunk
 from flowdsl.stages.failures import Failure
 from flowdsl.stages.kernel import Fusable
+from flowdsl.types import Partition
 
 
 class Work:
-    """A chunk that is to enter a step. ``results``: what is known already of the values behind a failed first one."""
+    """A chunk that is to enter a step. ``results``: what is known already of the values behind a failed first one.
 
-    __slots__ = ("attempts", "chunk", "failure", "index", "results")
+    ``passes``: it came before those that wait at its step. ``again_at``: when it is to be tried again, while it is
+    parked; ``lanes``: which partitions it holds up meanwhile.
+    """
+
+    __slots__ = ("again_at", "attempts", "chunk", "failure", "index", "lanes", "passes", "results")
 
     def __init__(self, index: int, chunk: Chunk[Any], results: list[Any] | None = None) -> None:
         self.index, self.chunk = index, chunk
         self.results: list[Any] = [] if results is None else results
         self.failure: Failure | None = None
         self.attempts = 0
+        self.passes = False
+        self.again_at: float | None = None
+        self.lanes: set[Partition] = set()
 
     def fail(self, kernel: Fusable, error: BaseException, attempts: int) -> None:
         """The first value failed, at that attempt; or all, where they fail together."""

@@ -27,6 +27,11 @@ Result = TypeVar("Result")
 _assignments = count(1)
 
 
+def next_assignment() -> int:
+    """A number that no assignment had before."""
+    return next(_assignments)
+
+
 @frozen
 class Succeeded(Generic[Result]):
     """A piece of work came to its end."""
@@ -100,7 +105,7 @@ class SlotStep(Step[In, Out], Generic[In, Out, Result]):
 
     def __init__(self, next_step: ProcessingStrategy[Out], max_slots: int, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(next_step, clock=clock)
-        self.assignment = next(_assignments)
+        self.assignment = next_assignment()
         self.max_slots = max_slots
         self.slots: deque[Slot[In, Result]] = deque()
 

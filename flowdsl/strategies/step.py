@@ -22,18 +22,15 @@ from flowdsl.types import FILTERED_PAYLOAD, FilteredPayload, Message, Value
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-DRAIN_PAUSE = 0.002
-"""Seconds between two looks at a downstream that does not take what ``join`` has left."""
-
 logger = logging.getLogger("flowdsl")
+DRAIN_PAUSE = 0.002  # seconds between two looks at a downstream that does not take what ``join`` has left
 
 
 class Step(ProcessingStrategy[In], Generic[In, Out]):
     """A strategy with one successor. Subclasses fill in ``accept`` and, where they hold or wait, the other hooks.
 
-    An ``InvalidMessage`` out of ``submit`` is always about the message submitted, which has been taken; one about an
-    earlier message waits for the next ``poll`` or for the end of ``join``, which may have to be called again.
+    An ``InvalidMessage`` out of ``submit`` is about the message submitted, which has been taken; one about an earlier
+    message waits for the next ``poll`` or the end of ``join``, which may have to be called again.
     """
 
     def __init__(self, next_step: ProcessingStrategy[Out], *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -63,11 +60,14 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         """Whether something is held back that ``flush`` would emit."""
         return False
 
-    def flush(self) -> None:  # optional
+    def flush(self) -> None:
         """Emit what is held back. Called by ``join`` once no work is under way."""
 
     def abandon(self) -> None:  # optional
         """Drop what is held, cancel what runs. Called by ``terminate``; must not block, and may be called again."""
+
+    def rest(self, deadline: Deadline) -> None:
+        deadline.pause(DRAIN_PAUSE)
 
     def own_deadline(self) -> float | None:
         """When ``advance`` is needed at the latest, apart from what downstream needs."""
@@ -119,8 +119,9 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         try:
             self._finish(deadline)
         except Exception:
-            with suppress(BaseException):  # what failed first is what is told
-                self._join_downstream(deadline)
+            for rest in (self._finish, self._join_downstream):  # what was emitted before the failure still leaves
+                with suppress(BaseException):  # what failed first is what is told
+                    rest(deadline)
             raise
         self._join_downstream(deadline)
         if self._invalid:
@@ -140,7 +141,6 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         return self.next_step.held_by() or (str(self) if self._outbox or self.is_busy() or self.is_holding() else None)
 
     def _join_downstream(self, deadline: Deadline) -> None:
-        """Also after a failure here: what is downstream came before it."""
         self.next_step.close()
         self._later(lambda: self._downstream(lambda: self.next_step.join(deadline.remaining())))
 
@@ -241,7 +241,7 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
                 logger.warning("%s: the time for draining is up; what is unfinished will be read again", self)
                 self._give_up()
             else:
-                deadline.pause(DRAIN_PAUSE)
+                self.rest(deadline)
 
     def _is_unfinished(self) -> bool:
         return bool(self._outbox) or self.is_busy()

@@ -17,7 +17,7 @@ from flowdsl.errors import shown
 from flowdsl.flow.flow import ONCE_A_SECOND, ClosedFlow
 from flowdsl.flow.running import checked_policy, policy_of_run
 from flowdsl.plan.names import named_together
-from flowdsl.plan.policy import DeadLetter, OnError
+from flowdsl.plan.policy import OnError
 from flowdsl.testing.addresses import Addresses
 from flowdsl.testing.feed import Feed
 from flowdsl.testing.given import closed
@@ -63,8 +63,9 @@ class Driver:
         self.clock = VirtualClock() if clock is None else clock
         self._plan, self._commit = closed(flow).plan, checked_policy(commit)
         self._on_error = policy_of_run(flow, on_error)
-        letters = self._on_error.plan if isinstance(self._on_error, DeadLetter) else None
-        self._feed, self._watch = Feed(), Watch(*named_together(self._plan, letters))
+        letters = self._on_error.letters
+        plan_of_letters = None if letters is None else letters.plan
+        self._feed, self._watch = Feed(), Watch(*named_together(self._plan, plan_of_letters))
         self._addresses = Addresses(self._plan.source)
         self._chosen: set[Partition] | None = None
         self._revoked: set[Partition] = set()

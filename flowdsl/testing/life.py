@@ -7,6 +7,8 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
+from random import Random
 
 from flowdsl.brokers.protocols import Client, Delivery, Outgoing, Settings
 from flowdsl.compiler import new_run, prepare
@@ -17,6 +19,7 @@ from flowdsl.processing.loop import Loop
 from flowdsl.testing.feed import Feed, FeedConsumer
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.testing.watching import Watch
+from flowdsl.testing.workers import Chance, open_virtually
 from flowdsl.types import BrokerValue, CommitPolicy, KafkaPayload, Partition, Topic
 
 POLL_SECONDS = 0.1
@@ -100,7 +103,8 @@ class Life:
         self, plan: Plan, feed: Feed, watch: Watch, clock: VirtualClock, commit: CommitPolicy, on_error: ErrorPolicy
     ) -> None:
         self._clock = DrivenClock(clock)
-        run = new_run(
+        chance = Chance(Random(0))  # noqa: S311  # repeatable on purpose
+        self._run = run = new_run(
             self._clock,
             self._finish,
             producer=Producing(),
@@ -108,6 +112,8 @@ class Life:
             sink_function=watch.sink,
             instrument=watch.stage,
             flush_every=flush_seconds(commit),
+            random=chance.random,
+            open_workers=partial(open_virtually, chance=chance),
         )
         self._watch, self._feed = watch, feed
         self._consumer = FeedConsumer(feed)
@@ -144,6 +150,7 @@ class Life:
     def crash(self) -> None:
         """Gone, without a word to anybody."""
         self._loop.pipelines.drop()
+        self._run.abandon()
 
     def progress(self) -> tuple[int, ...]:
         """Numbers that stay as they are while nothing happens."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar, assert_type
 
 import reactivex
+from reactivex.scheduler import ThreadPoolScheduler
 
 from flowdsl import (
     INHERIT,
@@ -38,14 +41,17 @@ from flowdsl import (
     last,
     map_,
     merge,
+    retry,
     route,
     scan,
     sink,
     take,
     tap,
+    threads,
     through,
     to_list,
     unbatch,
+    using,
     with_record,
 )
 from flowdsl.strategies.interface import ProcessingStrategy
@@ -58,6 +64,9 @@ class Order:
     id: str
     paid: bool
     items: list[str]
+
+
+class Client: ...
 
 
 class Db:
@@ -83,6 +92,14 @@ def total(order: Order) -> int: return len(order.items)
 def price(order: Order) -> float: return 1.0
 def items(order: Order) -> list[str]: return order.items
 def each(order: Order) -> Iterator[str]: yield order.id
+async def fetch(order: Order) -> float: return 1.0
+async def fetch_all(order: Order) -> list[float]: return []
+async def is_known(order: Order) -> bool: return True
+async def keep_later(order: Order) -> None: ...
+async def enrich(client: Client, order: Order) -> float: return 1.0
+def enrich_now(client: Client, order: Order) -> float: return 1.0
+def client() -> AbstractAsyncContextManager[Client]: raise NotImplementedError
+def plain_client() -> AbstractContextManager[Client]: raise NotImplementedError
 def add(state: int, order: Order) -> int: return state + 1
 def count(state: dict[str, int], order: Order) -> dict[str, int]: return state
 def latest(state: Order | None, order: Order) -> Order | None: return order
@@ -120,6 +137,26 @@ assert_type(merge(orders, broker.source("x", decode=TEXT)), Flow[Order | str])
 # Operators one by one
 assert_type(raw | map_(parse), Flow[Order])
 assert_type(orders | map_(lambda o: len(o.items)), Flow[int])
+assert_type(orders | map_(fetch, concurrency=64, key=lambda o: o.id, timeout=3.0), Flow[float])
+assert_type(orders | map_(fetch), Flow[float])
+assert_type(orders | map_(total, scheduler=threads(4), ordered=False), Flow[int])
+assert_type(orders | map_(total, scheduler=ThreadPoolScheduler(4), concurrency=4, on_error=retry(3)), Flow[int])
+assert_type(orders | filter_(is_known, concurrency=4), Flow[Order])
+assert_type(orders | filter_(paid, concurrency=4, timeout=timedelta(seconds=1)), Flow[Order])
+assert_type(orders | tap(keep_later, concurrency=4) | tap(keep, concurrency=2), Flow[Order])
+assert_type(orders | flat_map(fetch_all, concurrency=3), Flow[float])
+assert_type(orders | flat_map(items, concurrency=3), Flow[str])
+enriched = using(client, enrich)
+assert_type(orders | map_(enriched, scheduler=threads(4)), Flow[float])
+assert_type(orders | map_(using(client, enrich)), Flow[float])
+assert_type(orders | map_(using(plain_client, enrich_now), concurrency=8), Flow[float])
+assert_type(orders | map_(using(client, lambda c, o: 1.0), concurrency=8), Flow[float])
+assert_type(orders | sink(keep_later, concurrency=8, key=lambda o: o.id), ClosedFlow[Stats])
+assert_type(orders | sink(using(client, enrich), concurrency=8), ClosedFlow[Stats])
+assert_type((orders | map_(fetch) | to_list()).run(until="end"), list[float])
+assert_type((orders | sink(keep)).start(on_error=retry(3, then=dead_letter(broker.sink("dead")))), RunHandle[Stats])
+assert_type(raw | (map_(parse) | tap(lambda o: print(o.id)) | filter_(lambda o: o.paid) | map_(fetch)), Flow[float])
+assert_type(orders | route(lambda o: o.id, {"DE": map_(fetch), "FR": map_(fetch)}), Flow[float])
 assert_type(orders | filter_(paid), Flow[Order])
 assert_type(orders | filter_(lambda o: o.paid, name="paid", on_error="skip"), Flow[Order])
 assert_type(orders | tap(lambda o: print(o.id)) | filter_(lambda o: o.paid) | map_(total), Flow[int])

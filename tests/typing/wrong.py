@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 import reactivex
 
@@ -25,6 +26,7 @@ from flowdsl import (
     from_iterable,
     from_observable,
     map_,
+    retry,
     route,
     scan,
     sink,
@@ -33,12 +35,16 @@ from flowdsl import (
     to_list,
     unbatch,
     with_record,
+    using,
 )
 
 
 class Order:
     id: str
     paid: bool
+
+
+class Client: ...
 
 
 class Db:
@@ -89,6 +95,23 @@ paid_only | map_(parse)  # E
 paid_only | filter_(parse)  # E
 paid_only | paid_only  # E
 wrong: Fragment[Flow[str], Flow[Order]] = clean  # E
+
+# Slow work
+async def enrich(client: Client, order: Order) -> float: return 1.0
+async def known(order: Order) -> bool: return True
+def client() -> AbstractAsyncContextManager[Client]: raise NotImplementedError
+raw | map_(using(client, enrich))  # E
+raw | filter_(known)  # E
+orders | map_(using(client, paid))  # E
+orders | map_(total, concurrency="4")  # E
+orders | map_(total, scheduler=4)  # E
+orders | map_(total, ordered="no")  # E
+orders | map_(total, timeout="1 s")  # E
+orders | map_(known) | map_(total)  # E
+orders | map_(total, on_error=retry("3"))  # E
+orders | map_(total, on_error=retry(3, then="retry"))  # E
+orders | map_(total, on_error=retry(3, only="OSError"))  # E
+orders | sink(Db(), concurrency=4)  # E
 
 # Ends
 orders | sink(store)  # E

@@ -204,6 +204,17 @@ class Risk:
         self.interrupt()
         self.fail(self._dice.weather.step_fails / 2, "a function was made to fail")
 
+    def of_worker(self) -> None:
+        """A function is called elsewhere; how long that takes is ``seconds``."""
+        self.fail(self._dice.weather.step_fails, "a function was made to fail")
+
+    def seconds(self) -> float:
+        """How long a call elsewhere takes: most end at once, some take long, and pass each other."""
+        weather, random = self._dice.weather, self._dice.random
+        if self._dice.falls(weather.very_slow):
+            return 1.2 * SESSION
+        return random.choice((0.005, 0.02, 0.1, 0.7)) if self._dice.falls(3 * weather.slow) else 0.0
+
     def pass_time(self, share: float) -> None:
         """Now and then more of it than the broker is patient."""
         weather, random = self._dice.weather, self._dice.random

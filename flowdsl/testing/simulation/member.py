@@ -9,8 +9,8 @@ from flowdsl.brokers.protocols import Client, Outgoing, Settings
 from flowdsl.compiler import new_run, prepare
 from flowdsl.errors import BrokerError, StepFailed, StopTimeout
 from flowdsl.processing.loop import Loop
+from flowdsl.reactive.workers import Job, Tools, WorkerPlan, Workers
 from flowdsl.stages.ending import SinkCall
-from flowdsl.stages.failures import Stop
 from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.segment import Segment
 from flowdsl.stages.switch import Switch
@@ -22,6 +22,7 @@ from flowdsl.testing.simulation.producer import Epochs, SimulatedProducer
 from flowdsl.testing.simulation.risky import risky
 from flowdsl.testing.simulation.scene import Scene
 from flowdsl.testing.virtual import VirtualClock
+from flowdsl.testing.workers import Chance, open_virtually
 from flowdsl.types import CommitPolicy
 
 Got = Callable[[str, Any, "Member", Epochs], None]
@@ -71,13 +72,15 @@ class Member:
         self.is_alive = True
         self.error: BaseException | None = None
         self._producers: list[SimulatedProducer] = []
-        run = new_run(
+        self._run = run = new_run(
             clock,
             self._finish,
             producer=self._producer,
             sink_function=self._sink,
             instrument=self._faulty,
             flush_every=0.2,
+            random=dice.random,
+            open_workers=self._workers,
         )
         self._switch: Switch = run.switch
         self.counts = run.counts
@@ -97,6 +100,12 @@ class Member:
     @property
     def wake(self) -> float:
         return self.consumer.wake
+
+    @property
+    def has_plans(self) -> bool:
+        """Whether its pipeline will do something by itself: work that is under way, groups whose time will be up."""
+        pipeline = self.loop.pipelines.current
+        return pipeline is not None and pipeline.next_deadline() is not None
 
     def begin(self) -> None:
         self.loop.begin()
@@ -119,6 +128,7 @@ class Member:
         """SIGKILL."""
         self.is_alive = False
         self.consumer.vanish()
+        self._run.abandon()
 
     def got(self, name: str, value: Any, epochs: Epochs) -> None:
         self._got(name, value, self, epochs)
@@ -143,7 +153,7 @@ class Member:
         error = self.error
         if error is None or isinstance(error, SimulatedFault | BrokerError | StopTimeout):
             return None
-        if isinstance(error, StepFailed) and isinstance(error.__cause__, SimulatedFault | BrokerError):
+        if isinstance(error, StepFailed) and isinstance(error.__cause__, SimulatedFault | BrokerError | TimeoutError):
             return None
         return error
 
@@ -160,9 +170,15 @@ class Member:
 
     def _risky(self, kernel: Fusable) -> Fusable:
         """Sinks have their own risk; a record that is skipped or a dead letter by chance would look lost."""
-        if not isinstance(kernel.handler, Stop) or isinstance(kernel, SinkCall | WriteKernel):
+        if not kernel.handler.ends_run or isinstance(kernel, SinkCall | WriteKernel):
             return kernel
         return risky(kernel, self.risk.of_function)
+
+    def _workers(self, plan: WorkerPlan, job: Job, concurrency: int, tools: Tools) -> Workers:
+        """Workers in virtual time: calls are slow and fail by chance, those of sinks at their own risk."""
+        fails = job.step in self._scene.may_fail_slowly
+        chance = Chance(self._dice.random, self.risk.seconds, self.risk.of_worker if fails else _no_risk)
+        return open_virtually(plan, job, concurrency, tools, chance)
 
     def _sink(self, name: str, target: Any) -> Any:
         risk = self.risk.of_sink if name in self._scene.may_fail else _no_risk

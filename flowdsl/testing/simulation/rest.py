@@ -81,7 +81,7 @@ def live_alone(world: World) -> Mapping[str, StepCount]:
     while member.is_alive and idle < IDLE_TURNS:
         before = member.loop.feeder.taken
         _turn_alone(world, member)
-        waits = not member.loop.feeder.is_empty or member.loop.feeder.taken > before
+        waits = not member.loop.feeder.is_empty or member.loop.feeder.taken > before or member.has_plans
         idle = 0 if waits else idle + 1
     if member.is_alive:
         member.stop()

@@ -13,11 +13,15 @@ from flowdsl.operators.produce import ProduceTo
 from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.operators.take import Take
 from flowdsl.operators.through import Through
+from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.names import NamedPlan, named
 from flowdsl.plan.nodes import Operator, Plan
-from flowdsl.plan.policy import DeadLetter, ErrorPolicy, Stop
+from flowdsl.plan.policy import STOP, ErrorPolicy, Retry
 from flowdsl.testing.addresses import Addresses
 from flowdsl.types import Record
+
+SLOWEST = 10.0
+"""Seconds that a call may take which runs elsewhere."""
 
 
 @frozen
@@ -38,6 +42,8 @@ class Scene:
     """Whether strategies written by hand are in it, which promise little: a join may leave things undone."""
     lets_go: bool = True
     """Whether whatever the flow holds back leaves it after a while."""
+    may_fail_slowly: frozenset[str] = frozenset()
+    """Steps before the end whose function runs elsewhere, and ends a run when it fails."""
 
     @property
     def layout(self) -> dict[str, int]:
@@ -66,8 +72,10 @@ class Scene:
         """Each place that has dead letters, as a flow of its own, and what its sinks are called in this one."""
         found: list[tuple[Scene, Mapping[str, str]]] = []
         for step in named(self.plan).all_steps():
-            if step.dead_letters is not None and isinstance(step.operator.on_error, DeadLetter):
-                plan = evolve(self.plan, steps=step.operator.on_error.plan.steps)
+            policy = step.operator.on_error
+            letters = None if policy is None else policy.letters
+            if step.dead_letters is not None and letters is not None:
+                plan = evolve(self.plan, steps=letters.plan.steps)
                 found.append(
                     (evolve(self, plan=plan), dict(zip(_sinks(named(plan)), _sinks(step.dead_letters), strict=True)))
                 )
@@ -105,6 +113,7 @@ def scene_of(plan: Plan, records: Sequence[Any], members: int) -> Scene:
         max((_within(operator) for _, operator in steps), default=0.0),
         any(isinstance(operator, Through) for _, operator in steps),
         not any(_holds_for_good(operator) for _, operator in steps),
+        frozenset(name for name, operator in steps if not operator.closes and _stops(operator)),
     )
 
 
@@ -113,8 +122,11 @@ def _producing(ending: Sequence[tuple[str, Operator]]) -> list[Operator]:
 
 
 def _within(operator: Operator) -> float:
+    """The longest time for which a step holds a value back."""
     seconds: float | None = getattr(operator, "within", None)
-    return seconds or 0.0
+    retried = operator.on_error.longest if isinstance(operator.on_error, Retry) else 0.0
+    slow: Concurrency | None = getattr(operator, "slow", None)
+    return (seconds or 0.0) + retried + (0.0 if slow is None else SLOWEST)
 
 
 def _holds_for_good(operator: Operator) -> bool:
@@ -122,9 +134,18 @@ def _holds_for_good(operator: Operator) -> bool:
 
 
 def keeps_order(plan: Plan) -> bool:
-    """Whether values stay in order: not where open branches or several flows go on as one."""
-    branching = [step.operator for step in named(plan).all_steps() if step.branches]
+    """Whether values stay in order: not where open branches or several flows go on as one, or work passes other work."""
+    steps = list(named(plan).all_steps())
+    branching = [step.operator for step in steps if step.branches]
+    if any(_passes(step.operator) for step in steps):
+        return False
     return is_single(plan) and all(all_close(operator.branches) for operator in branching)
+
+
+def _passes(operator: Operator) -> bool:
+    """Whether values may pass each other here: a sink is called with several at once."""
+    slow: Concurrency | None = getattr(operator, "slow", None)
+    return slow is not None and (not slow.ordered or slow.key is not None or (operator.closes and slow.n > 1))
 
 
 def is_single(plan: Plan) -> bool:
@@ -132,7 +153,7 @@ def is_single(plan: Plan) -> bool:
 
 
 def _stops(operator: Operator) -> bool:
-    return isinstance(operator.on_error or Stop(), Stop)
+    return (operator.on_error or STOP).stops
 
 
 def _records(plan: Plan, given: Sequence[Any]) -> list[Record[Any]]:

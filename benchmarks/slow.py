@@ -1,0 +1,127 @@
+"""What slow work costs: 2 ms of I/O at 64 in flight, functions that do nothing, and one slow record among fast keys.
+
+Run it with: python benchmarks/slow.py [rounds]. A round takes about 5 s. Figures are medians over the rounds; each
+contender of a round runs right after the other. The limit of the first table is 64 calls in 2 ms.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from time import perf_counter, sleep
+from typing import Any
+
+from flowdsl import from_iterable, map_, sink
+
+IN_FLIGHT, SECONDS = 64, 0.002
+RECORDS, QUICK = 6_000, 20_000
+LIMIT = IN_FLIGHT / SECONDS
+
+
+def wait(n: int) -> int:
+    sleep(SECONDS)
+    return n
+
+
+async def wait_async(n: int) -> int:
+    await asyncio.sleep(SECONDS)
+    return n
+
+
+def nothing(n: int) -> int:
+    return n
+
+
+async def nothing_async(n: int) -> int:
+    return n
+
+
+def through_a_flow(function: Callable[[int], Any], count: int, **given: Any) -> float:
+    """Records a second."""
+    flow = from_iterable(range(count)) | map_(function, **given) | sink(nothing)
+    began = perf_counter()
+    flow.run()
+    return count / (perf_counter() - began)
+
+
+def through_an_executor(function: Callable[[int], Any], count: int) -> float:
+    """What one would write by hand: a future for each record, in order."""
+    began = perf_counter()
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        for _ in pool.map(function, range(count)):
+            pass
+    return count / (perf_counter() - began)
+
+
+def through_a_semaphore(function: Callable[[int], Any], count: int) -> float:
+    """The same for coroutines: a task for each record, at most so many at once."""
+
+    async def main() -> None:
+        free = asyncio.Semaphore(IN_FLIGHT)
+
+        async def one(n: int) -> Any:
+            async with free:
+                return await function(n)
+
+        for task in [asyncio.ensure_future(one(n)) for n in range(count)]:
+            await task
+
+    began = perf_counter()
+    asyncio.run(main())
+    return count / (perf_counter() - began)
+
+
+def with_a_slow_record(slow: float) -> float:
+    """Records a second of the other keys, arriving at 2,000 a second for 4 s, while one takes so many seconds."""
+    last = 0.0
+
+    def work(n: int) -> int:
+        sleep(slow if n == 100 else 0.001)
+        return n
+
+    def arriving() -> Any:
+        began = perf_counter()
+        for n in range(8_000):
+            late = n / 2_000 - (perf_counter() - began)
+            if late > 0:
+                sleep(late)
+            yield n
+
+    def note(n: int) -> None:
+        nonlocal last
+        if n != 100:
+            last = perf_counter()
+
+    flow = from_iterable(arriving) | map_(work, concurrency=16, key=nothing) | sink(note)
+    began = perf_counter()
+    flow.run()
+    return 8_000 / (last - began)
+
+
+CONTENDERS: dict[str, Callable[[], float]] = {
+    "2 ms, 64 threads": lambda: through_a_flow(wait, RECORDS, concurrency=IN_FLIGHT),
+    "2 ms, ThreadPoolExecutor.map by hand": lambda: through_an_executor(wait, RECORDS),
+    "2 ms, 64 coroutines": lambda: through_a_flow(wait_async, RECORDS, concurrency=IN_FLIGHT),
+    "2 ms, a task each and a semaphore by hand": lambda: through_a_semaphore(wait_async, RECORDS),
+    "2 ms, 64 threads, as ready": lambda: through_a_flow(wait, RECORDS, concurrency=IN_FLIGHT, ordered=False),
+    "nothing, 4 threads": lambda: through_a_flow(nothing, QUICK, concurrency=4),
+    "nothing, 64 coroutines": lambda: through_a_flow(nothing_async, QUICK, concurrency=IN_FLIGHT),
+}
+
+
+def main(rounds: int) -> None:
+    figures: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for _ in range(rounds):
+        for name, run in CONTENDERS.items():
+            figures[name].append(run())
+    shares = [with_a_slow_record(2.0) / with_a_slow_record(0.001) for _ in range(max(1, rounds // 5))]
+    for name, rates in figures.items():
+        rate = median(rates)
+        of_limit = f"{rate / LIMIT:5.2f} of the limit" if name.startswith("2 ms") else ""
+        print(f"{name:<45} {rate:>9,.0f}/s {1e6 / rate:>6.1f} us each  {of_limit}")
+    print(f"a record of 2 s among other keys: their throughput is {median(shares):.2f} of what it is without")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)

@@ -1,0 +1,168 @@
+"""In which order values may begin, and in which order they may leave: the three promises of a concurrent step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+
+from flowdsl.stages.unfinished import Entry
+from flowdsl.types import Partition
+
+WAKE_AT = 32
+"""Where results leave in order, it is this one that is waited for: waking up for each costs more than the work."""
+
+
+class Order(ABC):
+    """Where the entries of one stage are between their arrival and the moment in which they leave."""
+
+    def __init__(self) -> None:
+        self.ready: deque[Entry] = deque()
+        """What may begin, in this order."""
+
+    def arrived(self, entry: Entry) -> None:
+        """A value was accepted. One that failed before it could begin does not begin."""
+        if not entry.is_done:
+            self.ready.append(entry)
+
+    @abstractmethod
+    def ended(self, entry: Entry) -> None:
+        """Its work came to its end, well or not."""
+
+    @abstractmethod
+    def take(self) -> list[Entry]:
+        """What may leave now, in this order."""
+
+    @abstractmethod
+    def give_back(self, entries: Sequence[Entry]) -> None:
+        """These could not leave after all, and will be the first to leave next time."""
+
+    def left(self, entry: Entry) -> None:  # noqa: B027  # for those that hold others back
+        """It left, or was dropped."""
+
+    def reopened(self, entry: Entry) -> None:  # noqa: B027  # for those that keep entries in order
+        """It was taken, but its result cannot be used and it is tried again."""
+
+    @property
+    @abstractmethod
+    def has_leaving(self) -> bool:
+        """Whether ``take`` has something to give."""
+
+    @property
+    def next(self) -> Entry | None:
+        """One whose end is worth waking up for, since others will leave with it; None where any is."""
+        return None
+
+
+class AsReady(Order):
+    """Values leave as soon as they are ready, and pass each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._done: deque[Entry] = deque()
+
+    def arrived(self, entry: Entry) -> None:
+        super().arrived(entry)
+        if entry.is_done:
+            self._done.append(entry)
+
+    def ended(self, entry: Entry) -> None:
+        self._done.append(entry)
+
+    @property
+    def has_leaving(self) -> bool:
+        return bool(self._done)
+
+    def take(self) -> list[Entry]:
+        done, self._done = self._done, deque()
+        return list(done)
+
+    def give_back(self, entries: Sequence[Entry]) -> None:
+        self._done.extendleft(reversed(entries))
+
+
+class ByKey(AsReady):
+    """One at a time for each key; keys pass each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lanes: dict[object, deque[Entry]] = {}
+
+    def arrived(self, entry: Entry) -> None:
+        lane = self._lanes.get(entry.key)
+        if lane is None:
+            self._lanes[entry.key] = deque()
+            super().arrived(entry)
+        else:
+            lane.append(entry)
+
+    def left(self, entry: Entry) -> None:
+        lane = self._lanes[entry.key]
+        if lane:
+            self.ready.append(lane.popleft())
+        else:
+            del self._lanes[entry.key]
+
+
+class AsArrived(Order):
+    """Values leave in the order in which they came. One that is tried again is passed by those of other partitions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: deque[Entry] = deque()
+        self._has_ended = False
+        """Whether anything ended since it was last looked at what may pass others."""
+
+    def arrived(self, entry: Entry) -> None:
+        super().arrived(entry)
+        self._entries.append(entry)
+
+    def ended(self, entry: Entry) -> None:  # noqa: ARG002  # it stands where it stands
+        """Its turn comes when it is the first, or may pass the first."""
+        self._has_ended = True
+
+    def take(self) -> list[Entry]:
+        entries, taken = self._entries, list[Entry]()
+        while entries and entries[0].is_done:
+            taken.append(entries.popleft())
+        if self._has_ended and entries and entries[0].waits:
+            taken += self._passing()
+        self._has_ended = False
+        return taken
+
+    def _passing(self) -> list[Entry]:
+        """Those behind one that is tried again, as far as none before them is of the same partition."""
+        kept, taken = deque[Entry](), list[Entry]()
+        held: set[Partition] = set()
+        entries = self._entries
+        while entries:
+            entry = entries.popleft()
+            partitions = entry.partitions()
+            if entry.is_done and not partitions & held:
+                taken.append(entry)
+                continue
+            kept.append(entry)
+            held |= partitions
+            if not entry.is_done and not entry.waits:
+                break
+        kept.extend(entries)
+        self._entries = kept
+        return taken
+
+    def give_back(self, entries: Sequence[Entry]) -> None:
+        self._entries.extendleft(reversed(entries))
+
+    def reopened(self, entry: Entry) -> None:
+        self._entries.appendleft(entry)
+
+    @property
+    def has_leaving(self) -> bool:
+        return bool(self._entries) and self._entries[0].is_done
+
+    @property
+    def next(self) -> Entry | None:
+        entries = self._entries
+        if not entries:
+            return None
+        later = entries[min(WAKE_AT, len(entries) - 1)]
+        return entries[0] if later.task is None else later

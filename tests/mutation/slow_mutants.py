@@ -1,0 +1,126 @@
+"""Ways to break slow work, each by name."""
+
+from __future__ import annotations
+
+from tests.mutation.mutants import Mutant
+
+PREFIX = "3: out-of-order completion commits the contiguous prefix"
+ORDER = "order as promised, whatever fails, waits or is tried again"
+ENDS = "what is done is committed in the end"
+LATE = "what a late worker brings counts no more"
+
+SLOW_MUTANTS = (
+    Mutant(
+        "what leaves completes what stays",
+        PREFIX,
+        "stages/unfinished.py",
+        "return min(self._mark, *lowest) if self._lots else self._mark",
+        "return self._mark",
+    ),
+    Mutant(
+        "a value that left is the first that stays",
+        PREFIX,
+        "stages/unfinished.py",
+        "self.first = self.finished.index(0, index)",
+        "self.first = len(self.finished) - 1",
+    ),
+    Mutant(
+        "only the newest chunk holds offsets back",
+        PREFIX,
+        "stages/unfinished.py",
+        "for lot in self._lots.values())\n        return min",
+        "for lot in list(self._lots.values())[-1:])\n        return min",
+    ),
+    Mutant(
+        "what was not begun counts as done when time is short",
+        PREFIX,
+        "stages/concurrent.py",
+        "        self._endings.try_no_more()\n",
+        "        self._endings.clear()\n",
+    ),
+    Mutant(
+        "what fails elsewhere counts as done",
+        "7: a failing record stops the flow, and is not committed",
+        "stages/endings.py",
+        "        if again is None:\n            entry.failure = failure\n            self._end(entry)\n",
+        "        if again is None:\n            self._end(entry)\n",
+    ),
+    Mutant(
+        "keys do not wait for themselves",
+        ORDER,
+        "stages/orders.py",
+        "        if lane is None:\n            self._lanes[entry.key] = deque()\n",
+        "        if True:\n            self._lanes[entry.key] = deque()\n",
+    ),
+    Mutant(
+        "results leave as they are ready where order was promised",
+        ORDER,
+        "stages/orders.py",
+        "        while entries and entries[0].is_done:\n            taken.append(entries.popleft())\n",
+        "        taken += [each for each in entries if each.is_done]\n"
+        "        self._entries = entries = deque(each for each in entries if not each.is_done)\n",
+    ),
+    Mutant(
+        "values pass one of their partition that is tried again elsewhere",
+        ORDER,
+        "stages/orders.py",
+        "            held |= partitions\n            if not",
+        "            if not",
+    ),
+    Mutant(
+        "values pass one of their partition that is set aside",
+        ORDER,
+        "stages/parking.py",
+        "        if not held:\n            return work\n",
+        "        if held is not None:\n            return work\n",
+    ),
+    Mutant(
+        "what came before the failed value waits behind it",
+        ORDER,
+        "stages/segment.py",
+        "            before.passes = True\n",
+        "            before.passes = False\n",
+    ),
+    Mutant(
+        "what leaves completes what is set aside",
+        PREFIX,
+        "stages/segment.py",
+        "chunk.mark = min(chunk.mark, self._parking.floor(self._top))",
+        "chunk.mark = max(chunk.mark, self._parking.floor(self._top))",
+    ),
+    Mutant(
+        "the first that is tried again completes the next",
+        PREFIX,
+        "stages/parking.py",
+        "            work.chunk.mark = int(min(work.chunk.mark, lowest))\n",
+        "",
+    ),
+    Mutant(
+        "what was set aside is forgotten when it was tried again",
+        "1: every record is delivered",
+        "stages/parking.py",
+        "        self._works = rest\n",
+        "        self._works = []\n",
+    ),
+    Mutant(
+        "nobody hears that all that was set aside is done",
+        ENDS,
+        "stages/segment.py",
+        "                self._leave(progress(self._top))\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "positions that moved are kept from the ledger",
+        ENDS,
+        "stages/endings.py",
+        "            self._told = -1 ",
+        "            pass ",
+    ),
+    Mutant(
+        "a result that comes after its time counts",
+        LATE,
+        "stages/attempts.py",
+        "        return self.entry.task is self\n",
+        "        return self.entry.task is self or self.outcome is not None\n",
+    ),
+)

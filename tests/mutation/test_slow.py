@@ -1,0 +1,40 @@
+"""Simulation finds each way to break slow work, and nothing in it as it is, whatever is slow, fails or dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowdsl.testing import simulate
+from tests.mutation.mutants import Mutant
+from tests.mutation.slow_flows import SLOW_CASES
+from tests.mutation.slow_mutants import SLOW_MUTANTS
+from tests.mutation.test_mutants import broken
+
+HUNT = Path(__file__).with_name("hunt_slow.py")
+SEEDS = 500
+
+UNBROKEN = int(os.environ.get("FLOWDSL_SEEDS", "2000"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW_CASES)
+def test_simulation_finds_nothing_in_slow_work_as_it_is(name: str) -> None:
+    case = SLOW_CASES[name]
+    seeds = -(-UNBROKEN // len(SLOW_CASES))
+    assert simulate(case.flow, case.records, seeds=seeds, trace=case.trace).seeds == seeds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", SLOW_MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_simulation_finds_the_mutant(mutant: Mutant, tmp_path: Path) -> None:
+    command = [sys.executable, str(HUNT), str(broken(tmp_path, mutant)), str(SEEDS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found, f"{SEEDS} seeds of every flow did not show that {mutant.rule!r} is broken"
