@@ -47,6 +47,7 @@ from flowdsl.operators.with_record import with_record
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.policy import dead_letter, retry
 from flowdsl.plan.using import using
+from flowdsl.reactive.processes import processes
 from flowdsl.reactive.threads import threads
 from flowdsl.types import CommitPolicy, Partition, Record, Topic
 
@@ -101,6 +102,7 @@ __all__ = [
     "map_",
     "merge",
     "never",
+    "processes",
     "retry",
     "route",
     "scan",

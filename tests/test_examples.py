@@ -15,6 +15,12 @@ SHOWN = {
     "branches.py": ["billed:", "LookupError: no branch for the key 'unknown'", "committed: {'orders[0]': 5}"],
     "enrich_http.py": ["enriched: 380", "in order: True", "404 after 3 attempts", "committed orders[0] 400"],
     "flights.py": ["JetBlue Airways", "27,004 records read", "dead letters: 606", "flowdsl-exception"],
+    "score_on_processes.py": [
+        "2,000 orders scored by 2 processes, none of them this one: True",
+        "as they were read: [0, 2, 5, 6, 10]",
+        "as they were written: [0, 2, 5, 6, 10]",
+        "committed: 2000",
+    ],
     "hand_written.py": ["5 records", "committed: {'numbers[0]': 5}", "totals: 1, 3, 6, 10, 15"],
 }
 """Words that each must print: what it is there to show."""

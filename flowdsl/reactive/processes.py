@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import field, frozen
@@ -14,9 +13,10 @@ from flowdsl.clock import Deadline
 from flowdsl.errors import FlowDefinitionError, Problem, WorkerDied
 from flowdsl.pool.carriage import CannotTravel
 from flowdsl.pool.pool import Function, Pool
-from flowdsl.reactive.workers import Job, Resource, Task, Tools, WorkerPlan, Workers
+from flowdsl.reactive.calling import called, not_opened, opened
+from flowdsl.reactive.workers import Job, Task, Tools, WorkerPlan, Workers
 
-RECORDS_EACH = 256
+RECORDS_EACH = 512
 """Records in flight for each process, where the user does not say: two batches of some size."""
 
 
@@ -38,17 +38,19 @@ class Processes(WorkerPlan):
         return None
 
     def open(self, job: Job, concurrency: int, tools: Tools) -> Workers:
-        """Start the processes, and wait until one has loaded the function. Raises FlowDefinitionError if none can.
+        """Start the processes, and wait until one has loaded the function and opened its resource.
 
-        What opening a resource raised is raised as it is.
+        Raises FlowDefinitionError if the function cannot be sent, FlowError if its resource cannot be opened.
         """
         pool = Pool(self.number)
         try:
-            function = pool.function(_called(job), about=job.function, is_context=job.resource is not None)
+            function = pool.function(_sent(job), about=job.function, is_context=job.resource is not None)
         except BaseException as error:
             pool.terminate()
             if isinstance(error, CannotTravel):
                 raise FlowDefinitionError([Problem(str(error), job.step)]) from error
+            if job.resource is not None and isinstance(error, Exception):
+                raise not_opened(job, error) from error
             raise
         return ProcessWorkers(pool, function, job, concurrency, tools)
 
@@ -113,10 +115,10 @@ class ProcessWorkers(Workers):
 # -- in the worker ----------------------------------------------------------------------------------------------------
 
 
-def _called(job: Job) -> Callable[..., Any]:
-    """What is sent: the function itself where nothing is around it, so that workers need nothing of this package."""
+def _sent(job: Job) -> Callable[..., Any]:
+    """The function itself where nothing is around it, so that workers need nothing of this package."""
     if job.resource is not None:
-        return Opened(job.resource, job.function, job.finish)
+        return Opened(job)
     return job.function if job.finish is None else Finished(job.function, job.finish)
 
 
@@ -133,29 +135,11 @@ class Finished:
 
 @frozen
 class Opened:
-    """Opens the resource of a function; what is entered is the function, with the resource at hand."""
+    """Opens the resource of a job; what is entered is the function, with the resource at hand."""
 
-    resource: Resource
-    function: Callable[[Any, Any], Any]
-    finish: Callable[[Any], Any] | None
+    job: Job
 
     @contextmanager
     def __call__(self) -> Generator[Callable[[Any], Any]]:
-        function, finish = self.function, self.finish
-        with _entered(self.resource()) as resource:
-            yield (
-                (lambda value: function(resource, value))
-                if finish is None
-                else (lambda value: finish(function(resource, value)))
-            )
-
-
-@contextmanager
-def _entered(context: AbstractContextManager[Any] | AbstractAsyncContextManager[Any]) -> Generator[Any]:
-    if isinstance(context, AbstractContextManager):
-        with context as resource:
-            yield resource
-        return
-    with asyncio.Runner() as runner:  # an asynchronous resource of a plain function
-        yield runner.run(context.__aenter__())
-        runner.run(context.__aexit__(None, None, None))
+        with opened(self.job) as resource:
+            yield called(self.job, resource)

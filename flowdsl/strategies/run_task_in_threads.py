@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.pool.crew import Crew
+from flowdsl.strategies import arguments
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.slots import Slot, SlotStep, Work
 from flowdsl.types import Message
@@ -42,13 +43,9 @@ class RunTaskInThreads(SlotStep[In, Out, Out]):
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        for name, number in (("concurrency", concurrency), ("max_pending_futures", max_pending_futures)):
-            if number < 1:
-                msg = f"{name} must be at least 1, but is {number!r}"
-                raise ValueError(msg)
-        super().__init__(next_step, max_pending_futures, clock=clock)
-        self._function = processing_function
-        self._crew = Crew(concurrency)
+        super().__init__(next_step, arguments.count(max_pending_futures, "max_pending_futures"), clock=clock)
+        self._function = arguments.function(processing_function, "processing_function")
+        self._crew = Crew(arguments.count(concurrency, "concurrency"))
         self._awaited: Work[Out] | None = None
         self._arrived = threading.Event()
 

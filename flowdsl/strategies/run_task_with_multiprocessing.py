@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
-from flowdsl.clock import SYSTEM_CLOCK, Clock
-from flowdsl.errors import WorkerDied
+from flowdsl.clock import SYSTEM_CLOCK, Clock, to_seconds
+from flowdsl.errors import WorkerDied, shown
 from flowdsl.pool.pool import Function, Pool
+from flowdsl.strategies import arguments
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.slots import Slot, SlotStep, Work
 from flowdsl.types import BrokerValue, Message
@@ -29,11 +30,8 @@ class MultiprocessingPool:
     """
 
     def __init__(self, num_processes: int, initializer: Callable[[], None] | None = None) -> None:
-        if num_processes < 1:
-            msg = f"num_processes must be at least 1, but is {num_processes!r}"
-            raise ValueError(msg)
-        self.num_processes = num_processes
-        self._initializer = initializer
+        self.num_processes = arguments.count(num_processes, "num_processes")
+        self._initializer = None if initializer is None else arguments.function(initializer, "initializer")
         self._pool = Pool(num_processes, initializer)
 
     @property
@@ -89,13 +87,13 @@ class RunTaskWithMultiprocessing(SlotStep[In, Out, Out]):
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        if max_batch_size < 1:
-            msg = f"max_batch_size must be at least 1, but is {max_batch_size!r}"
-            raise ValueError(msg)
-        if max_batch_time < 0:
-            msg = f"max_batch_time must not be negative, but is {max_batch_time!r}"
-            raise ValueError(msg)
-        super().__init__(next_step, max_batch_size * BATCHES * pool.num_processes, clock=clock)
+        arguments.function(function, "function")
+        to_seconds(max_batch_time, "max_batch_time")
+        if not isinstance(pool, MultiprocessingPool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+            msg = f"pool must be a MultiprocessingPool, not {shown(pool)}"
+            raise TypeError(msg)
+        most = arguments.count(max_batch_size, "max_batch_size") * BATCHES * pool.num_processes
+        super().__init__(next_step, most, clock=clock)
         self._function: Function = pool.pool.function(OnMessage(function), about=function, most=max_batch_size)
 
     def start(self, slot: Slot[In, Out], work: Work[Out]) -> None:

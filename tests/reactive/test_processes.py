@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -93,17 +93,6 @@ def test_a_resource_is_opened_once_per_worker_and_closed_at_the_end(tmp_path: Pa
     assert [path.read_text() for path in tmp_path.iterdir()] == ["closed", "closed"]
 
 
-def test_an_asynchronous_resource_serves_a_plain_function(tmp_path: Path):
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[int]:
-        yield 100
-        (tmp_path / "closed").touch()
-
-    with stage(Job("add", lambda base, n: base + n, resource=opened, finish=str)) as it:
-        assert it.outcomes(it.hand_out(1, 2)) == ["101", "102"]
-    assert (tmp_path / "closed").exists()
-
-
 def test_a_record_that_exceeds_its_time_is_given_up_and_others_go_on():
     with stage(Job("wait", sleep)) as it:
         stuck, *others = it.hand_out(1_000, 0, 0)
@@ -170,13 +159,13 @@ def test_what_cannot_be_pickled_is_refused_naming_step_function_and_culprit():
         processes(1).open(Job("score", max, resource=opened), 1, tools)
 
 
-def test_what_opening_a_resource_raises_is_raised_as_it_is():
+def test_a_resource_that_cannot_be_opened_is_an_error_of_the_step():
     @contextmanager
     def opened() -> Iterator[int]:
         raise ArithmeticError("no model")
         yield
 
-    with pytest.raises(ArithmeticError, match="no model"):
+    with pytest.raises(FlowError, match=r"(?s)'score'.*no model"):
         processes(1).open(Job("score", max, resource=opened), 1, Tools(SYSTEM_CLOCK, Bell()))
 
 
@@ -190,7 +179,7 @@ def test_coroutines_are_refused():
 def test_processes_are_a_value():
     assert processes(3) == Processes(3) != processes(2)
     assert processes(2).told(64) == "on 2 processes, 64 records in flight"
-    assert processes(2).concurrency == 512
+    assert processes(2).concurrency == 1024
 
 
 @pytest.mark.parametrize(("given", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])

@@ -238,3 +238,8 @@ def test_numbers_that_make_no_sense_are_refused(pool: MultiprocessingPool) -> No
         RunTaskWithMultiprocessing(str, Recorder(), 1, -1.0, pool)
     with pytest.raises(ValueError, match="num_processes must be at least 1, but is 0"):
         MultiprocessingPool(0)
+    wrong: Any = 4
+    with pytest.raises(TypeError, match="pool must be a MultiprocessingPool, not 4"):
+        RunTaskWithMultiprocessing(str, Recorder(), 1, 1.0, wrong)
+    with pytest.raises(TypeError, match="function must be a function, not 4"):
+        RunTaskWithMultiprocessing(wrong, Recorder(), 1, 1.0, pool)

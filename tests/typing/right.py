@@ -42,6 +42,7 @@ from flowdsl import (
     map_,
     merge,
     retry,
+    processes,
     route,
     scan,
     sink,
@@ -140,6 +141,7 @@ assert_type(orders | map_(lambda o: len(o.items)), Flow[int])
 assert_type(orders | map_(fetch, concurrency=64, key=lambda o: o.id, timeout=3.0), Flow[float])
 assert_type(orders | map_(fetch), Flow[float])
 assert_type(orders | map_(total, scheduler=threads(4), ordered=False), Flow[int])
+assert_type(orders | map_(total, scheduler=processes(4), concurrency=64), Flow[int])
 assert_type(orders | map_(total, scheduler=ThreadPoolScheduler(4), concurrency=4, on_error=retry(3)), Flow[int])
 assert_type(orders | filter_(is_known, concurrency=4), Flow[Order])
 assert_type(orders | filter_(paid, concurrency=4, timeout=timedelta(seconds=1)), Flow[Order])
