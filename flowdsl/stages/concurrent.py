@@ -104,6 +104,8 @@ class ConcurrentStage(Step[Any, Any]):
     # -- beginning ------------------------------------------------------------------------------------------------
 
     def _is_full(self) -> bool:
+        if self._switch.hurries:
+            return False  # what comes now is never begun; the steps before this one must not wait for it
         return len(self._order.ready) >= self._attempts.capacity or self._endings.span >= MOST_APART
 
     def _wait_for_room(self) -> None:
@@ -150,9 +152,9 @@ class ConcurrentStage(Step[Any, Any]):
             raise
 
     def _begin(self) -> None:
-        if self._switch.stopping and self._closed and not self._hurried:
+        if self._switch.hurries and not self._hurried:
             self._hurry()
-        if self._hurried or self._ended or self._switch.stopping:
+        if self._hurried or self._ended:
             return
         self._endings.try_again(self.clock())
         ready, room = self._order.ready, self._attempts.room

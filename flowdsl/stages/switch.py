@@ -66,6 +66,11 @@ class Switch:
         self._until = moment
 
     @property
+    def hurries(self) -> bool:
+        """Whether what was not begun is not worth beginning: the run ends, or drains against a deadline."""
+        return self.stopping or self._until is not None
+
+    @property
     def one_by_one(self) -> bool:
         """Whether the time must be looked at before each record."""
         if self.stopping and self._until is None:
