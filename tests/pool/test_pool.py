@@ -376,3 +376,9 @@ def test_a_worker_does_not_go_on_for_long_with_what_nobody_wants(make_pool: Make
     for parcel in sent(function, [1_000] * 3):
         parcel.abandoned = True  # maybe before a worker begins with it
     assert called(function, [0]) == [None]
+
+
+def test_values_and_results_larger_than_any_buffer_pass_each_other(make_pool: Make) -> None:
+    function = make_pool(1).function(lambda data: data[::-1])
+    values = [bytes([n]) * 2_000_000 + b"end" for n in range(8)]
+    assert called(function, values) == [value[::-1] for value in values]
