@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutant import Mutant
 
 PREFIX = "3: out-of-order completion commits the contiguous prefix"
 ORDER = "order as promised, whatever fails, waits or is tried again"

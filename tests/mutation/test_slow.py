@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flowdsl.testing import simulate
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutant import Mutant
 from tests.mutation.slow_flows import SLOW_CASES
 from tests.mutation.slow_mutants import SLOW_MUTANTS
 from tests.mutation.test_mutants import broken
