@@ -62,8 +62,7 @@ class Segment(Step[Any, Any]):
         return not (self._outbox or self._work) and self._top < self._parking.floor(self._top) + MOST_APART
 
     def is_busy(self) -> bool:
-        waits = bool(self._parking) and not (self._ended or self._hurried or self._switch.stopping)
-        return bool(self._work) or waits
+        return bool(self._work or (self._parking and not (self._ended or self._hurried or self._switch.stopping)))
 
     def join(self, timeout: float | None = None) -> None:
         self._hurried = timeout is not None  # what waits to be tried again will be read again
