@@ -23,7 +23,7 @@ from flowdsl.brokers.kafka.configuration import (
     made,
     producer_configuration,
     reader_configuration,
-    refuse_what_is_said_elsewhere,
+    refuse_servers,
 )
 from flowdsl.brokers.kafka.consumer import KafkaConsumer
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
@@ -50,7 +50,7 @@ class KafkaClient:
     def __init__(self, servers: str, settings: Settings | None = None) -> None:
         self._servers = checked_servers(servers)
         self._settings = checked_settings(settings)
-        refuse_what_is_said_elsewhere(self._settings)
+        refuse_servers(self._settings)
         self.name = f"Kafka at {self._servers}"
         self._lock = Lock()  # two threads may ask the first question at once; nothing else is done under it
         self._asker: Asker | None = None
@@ -172,7 +172,7 @@ class KafkaClient:
     def _with(self, settings: Settings | None) -> dict[str, Any]:
         self._check_open()
         own = checked_settings(settings)
-        refuse_what_is_said_elsewhere(own)
+        refuse_servers(own)
         return {**self._settings, **own}
 
     def _weather(self, settings: Mapping[str, Any], *, in_group: bool = False) -> Weather:

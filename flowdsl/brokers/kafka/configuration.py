@@ -64,14 +64,7 @@ def without_login(servers: str) -> str:
     return ",".join(part.rpartition("@")[2] for part in servers.split(","))
 
 
-def refuse_what_is_said_elsewhere(settings: Settings) -> None:
-    """Raise ValueError for settings that every client of librdkafka knows, and a flow cannot do anything with."""
-    if settings.get("transactional.id"):
-        msg = (
-            "setting 'transactional.id' is refused: a flow does not write in transactions, and the client would wait for one. "
-            "Records are written at least once, in order, without doubles from repeated requests"
-        )
-        raise ValueError(msg)
+def refuse_servers(settings: Settings) -> None:
     for name in _SERVERS:
         if name in settings:
             msg = f"setting {name!r} is refused: the servers are the first argument of Kafka(...)"
@@ -93,8 +86,7 @@ def consumer_configuration(servers: str, settings: Settings, group_id: str | Non
 
 def reader_configuration(servers: str, settings: Settings, group_id: str | None = None) -> dict[str, Any]:
     """A consumer that joins nothing and is only asked questions."""
-    mine = {name: value for name, value in settings.items() if name not in _OF_MEMBERS}
-    return consumer_configuration(servers, mine, group_id)
+    return consumer_configuration(servers, _of_nobody(settings), group_id)
 
 
 _OF_MEMBERS = frozenset(
@@ -113,8 +105,12 @@ def producer_configuration(servers: str, settings: Settings) -> dict[str, Any]:
 
 
 def admin_configuration(servers: str, settings: Settings) -> dict[str, Any]:
-    mine = {name: value for name, value in settings.items() if name not in _OF_MEMBERS}
-    return {**_values(EVERYWHERE), "logger": QuietLog(), **mine, "bootstrap.servers": servers}
+    return {**_values(EVERYWHERE), "logger": QuietLog(), **_of_nobody(settings), "bootstrap.servers": servers}
+
+
+def _of_nobody(settings: Settings) -> dict[str, Any]:
+    """For handles that are only asked. Between questions nobody polls them, and what they log would pile up."""
+    return {"log_level": 0, **{name: value for name, value in settings.items() if name not in _OF_MEMBERS}}
 
 
 def check_values(settings: Settings) -> None:
