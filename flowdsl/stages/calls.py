@@ -57,7 +57,7 @@ class Call(Fusable):
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 
-_LINES = {
+_LINES: dict[Role, tuple[str, ...]] = {
     Role.MAP: ("{out} = f{n}({value})", "if type({out}) is not k{n} and type({out}) not in plain{n}: look({n}, {out})"),
     Role.FILTER: (
         "ok = f{n}({value})",

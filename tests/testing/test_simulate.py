@@ -134,7 +134,7 @@ FLOWS = {
     ),
     "records of outputs": orders(with_record(), sink(nothing)),
     "several sinks": orders(
-        broadcast(BROKER.sink("one"), sink(nothing, name="two"), map_(bytes) | BROKER.sink("three"))
+        broadcast(BROKER.sink("one"), sink(nothing, name="two"), map_(bytes.upper) | BROKER.sink("three"))
     ),
     "in memory": from_iterable([]) | batch(4) | to_list(),
     "a part": orders(take(4), sink(nothing)),
