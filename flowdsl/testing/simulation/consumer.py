@@ -51,6 +51,8 @@ class SimulatedConsumer:
         self._gone = False
         self._last_read = clock()
         self.unanswered = 0
+        self.arrived: dict[Partition, int] = {}
+        """Its commits that took effect; one of an earlier owner may have come later and gone back behind them."""
         self.positions: dict[Partition, int] = {}
         """Up to where the assigned partitions were read."""
 
@@ -148,6 +150,7 @@ class SimulatedConsumer:
             _, offsets, error, answered = self._under_way.popleft()
             if error is None:
                 self._inner.commit(offsets, _ignore)
+                self.arrived.update(offsets)
             self._answers.append((answered, error))
 
     def _answer(self) -> None:

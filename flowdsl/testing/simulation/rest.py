@@ -8,6 +8,7 @@ from flowdsl.errors import StepFailed
 from flowdsl.stages.context import StepCount
 from flowdsl.testing.simulation.member import Member
 from flowdsl.testing.simulation.world import GROUP, World
+from flowdsl.types import Partition
 
 MOST_ROUNDS = 6_000
 QUIET_SECONDS = 1.5
@@ -66,7 +67,7 @@ def _come_to_rest(world: World) -> None:
         return
     held = world.oracle.missing()
     if held is None and world.dice.weather.commit_seconds is not None:
-        held = _uncommitted(world)
+        held = _uncommitted(world, {p: at for member in world.alive for p, at in member.consumer.arrived.items()})
     if held is not None:
         world.oracle.broken("converges", f"the members are at rest, but {held}")
         world.oracle.raise_violation()
@@ -127,8 +128,11 @@ def _check_committed(world: World) -> None:
         world.oracle.raise_violation()
 
 
-def _uncommitted(world: World) -> str | None:
+def _uncommitted(world: World, arrived: Mapping[Partition, int] | None = None) -> str | None:
+    """What is not committed. ``arrived``: what was, by those who are there, whatever became of it."""
     committed = world.client.committed(GROUP)
+    for partition, at in (arrived or {}).items():
+        committed[partition] = max(at, committed.get(partition, 0))
     for partition, end in sorted(world.topics.ends.items()):
         if committed.get(partition, 0) < end and world.oracle.logs.get(partition):
             return f"{partition} is committed at {committed.get(partition, 0)} in the end, and the log ends at {end}"
