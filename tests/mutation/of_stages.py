@@ -126,8 +126,8 @@ STAGES = (
         "no room is no reason to reject",
         "10: every queue is bounded, and order is kept",
         "stages/segment.py",
-        "return not self._outbox and not self._work",
-        "return True",
+        "return not (self._outbox or self._work) and self._top",
+        "return self._top",
     ),
     Mutant(
         "what came before a failing record is dropped with it",
@@ -142,8 +142,8 @@ STAGES = (
         "what comes behind a failing record is dropped with it",
         "1: skipped is the failing record alone",
         "stages/segment.py",
-        "self._work += [Work(index, rest.tail(1)), failed]",
-        "self._work += [failed]",
+        "        self._work.append(Work(index, rest.tail(1)))\n",
+        "",
     ),
     Mutant(
         "the rest of a chunk is passed over by calls when the run ends",
@@ -271,7 +271,7 @@ STAGES = (
         "records take the key of another",
         "12: keys, headers and timestamps survive",
         "operators/produce.py",
-        "_single(chunk.origins.members(index))) for index, value",
-        "_single(chunk.origins.members(0))) for index, value",
+        "return chunk.origins.column(part)",
+        "return [chunk.origins.column(part)[0]] * len(chunk)",
     ),
 )
