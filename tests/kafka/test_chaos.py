@@ -19,6 +19,7 @@ def test_nothing_is_lost_whatever_happens(protocol: str) -> None:
 
 
 def test_chaos_finds_a_member_that_commits_what_it_read() -> None:
-    report = chaos(COOPERATIVE, seed=1, seconds=3.0, rate=1000, program="tests.kafka.chaos.hasty")
+    # With this seed a member is killed, which loses what it holds.
+    report = chaos(COOPERATIVE, seed=47, seconds=3.0, rate=1000, program="tests.kafka.chaos.hasty")
     assert "is committed, but" in str(report)
     assert "are lost" in str(report)
