@@ -68,12 +68,7 @@ class Bench:
 
     def run(self, who: str, job: str, records: int, topic: str | None = None, group: str | None = None) -> Told:
         """Let one contender do one job; what its watch said."""
-        begun = self.begin(who, job, records, topic, group)
-        output, errors = begun.communicate(timeout=600)
-        if begun.returncode:
-            sys.exit(f"{who} failed at {job}: {errors[-3000:]}")
-        told: Told = json.loads(output.strip().splitlines()[-1])
-        return told
+        return told_by(self.begin(who, job, records, topic, group))
 
     def begin(
         self, who: str, job: str, records: int, topic: str | None = None, group: str | None = None
@@ -130,8 +125,7 @@ class Bench:
         for count in (1, 2, 4):
             group = unique("members")
             begun = [self.begin("flow", "in_company", self.records, group=group) for _ in range(count)]
-            ended = [json.loads(process.communicate(timeout=600)[0].strip().splitlines()[-1]) for process in begun]
-            ended = [told for told in ended if told["records"]]
+            ended = [told for told in map(told_by, begun) if told["records"]]
             seconds = max(told["last"] for told in ended) - min(told["first"] for told in ended)
             read = sum(told["records"] for told in ended)
             print(f"{count} members: {read} of {self.records} records, {read / seconds / 1000:.0f} k/s", flush=True)
@@ -143,6 +137,15 @@ class Bench:
         print(
             f"memory: {early:.0f} MB after {self.records // 10} records, {late:.0f} MB after {self.records}", flush=True
         )
+
+
+def told_by(process: subprocess.Popen[str]) -> Told:
+    """What a contender has to say at its end."""
+    output, errors = process.communicate(timeout=600)
+    if process.returncode or not output:
+        sys.exit(f"{process.args!r} failed: {errors[-3000:]}")
+    told: Told = json.loads(output.strip().splitlines()[-1])
+    return told
 
 
 def rate(told: Told) -> float:
