@@ -39,7 +39,7 @@ class Api(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *_: object) -> None:  # noqa: A002  # the name that the base class gives it
         """Quiet."""
 
 
@@ -121,6 +121,6 @@ def main(url: str | None) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--broker", metavar="URL", help="such as local: (default: $FLOWDSL_BROKER, or in memory)")
     main(parser.parse_args().broker)

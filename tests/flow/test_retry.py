@@ -266,7 +266,7 @@ def test_a_concurrent_step_tries_again_too(order: dict[str, Any], make: str):
     function: Callable[[bytes], Any] = flaky if make == "thread" else later
     values = [b"%d" % n for n in range(9)]
     flow = from_iterable(values) | map_(function, concurrency=3, on_error=retry(3, first=0.02), **order) | to_list()
-    results = flow.run()
+    results: list[Any] = flow.run()
     assert sorted(results) == values
     if not order:
         assert results == values
