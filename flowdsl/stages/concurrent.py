@@ -16,6 +16,7 @@ from flowdsl.stages.attempts import Attempts
 from flowdsl.stages.endings import Endings, Finisher
 from flowdsl.stages.ledger import MOST_APART
 from flowdsl.stages.orders import Order
+from flowdsl.stages.switch import GRACE
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.slots import Succeeded
 from flowdsl.strategies.step import DRAIN_PAUSE, Step
@@ -47,7 +48,9 @@ class ConcurrentStage(Step[Any, Any]):
         self._switch = kernel.step.run.switch
         self._attempts = Attempts(workers, kernel.step.run.bell, timeout)
         self._ended = False
-        self._hurried = False
+        self._until: float | None = None
+        """Until when values may still begin, once time is short."""
+        self._dropped = False
 
     # -- hooks of the base ----------------------------------------------------------------------------------------
 
@@ -67,7 +70,7 @@ class ConcurrentStage(Step[Any, Any]):
         return not self._outbox and not self._is_full()
 
     def is_busy(self) -> bool:
-        if self._hurried and not self._ended:
+        if self._dropped and not self._ended:
             return self._attempts.under_way > 0 or self._order.has_leaving
         return bool(self._endings)
 
@@ -104,7 +107,7 @@ class ConcurrentStage(Step[Any, Any]):
     # -- beginning ------------------------------------------------------------------------------------------------
 
     def _is_full(self) -> bool:
-        if self._switch.hurries:
+        if self._dropped:
             return False  # what comes now is never begun; the steps before this one must not wait for it
         return len(self._order.ready) >= self._attempts.capacity or self._endings.span >= MOST_APART
 
@@ -152,18 +155,31 @@ class ConcurrentStage(Step[Any, Any]):
             raise
 
     def _begin(self) -> None:
-        if self._switch.hurries and not self._hurried:
+        if self._switch.hurries:
             self._hurry()
-        if self._hurried or self._ended:
+        if self._ended or self._dropped:
             return
-        self._endings.try_again(self.clock())
+        now = self.clock()
+        self._endings.try_again(now)
         ready, room = self._order.ready, self._attempts.room
         if ready and room > 0:
             self._attempts.begin([ready.popleft() for _ in range(min(room, len(ready)))])
+        if self._until is not None and (now >= self._until or self._waits_in_vain(self._until)):
+            self._drop_rest()
 
     def _hurry(self) -> None:
-        """From here on only what has begun is waited for: the rest will be read again."""
-        self._hurried = True
+        """What has begun is waited for; what has not may still begin for a moment."""
+        if self._until is None:
+            self._until = self.clock() + GRACE
+
+    def _waits_in_vain(self, until: float) -> bool:
+        again = self._endings.next_try()
+        is_idle = self._closed and not (self._order.ready or self._attempts.under_way)
+        return is_idle and (again is None or again > until)
+
+    def _drop_rest(self) -> None:
+        """What has not begun will be read again."""
+        self._dropped = True
         self._order.ready.clear()
         self._endings.try_no_more()
         self._attempts.cancel(begun=False)

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 
 from flowdsl.chunks import Chunk, Part
+from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.work import Work
 from flowdsl.types import Partition
 
@@ -23,6 +24,18 @@ class Parking:
 
     def __bool__(self) -> bool:
         return bool(self._works)
+
+    def set_aside(self, work: Work, kernel: Fusable) -> list[Work]:
+        """Park a failed value if it is to be tried again; returns what is to be done now: it, or what is behind it."""
+        again_at = None if work.failure is None else kernel.handler.again(work.failure)
+        if again_at is None:
+            return [work]
+        rest: list[Work] = []
+        if not kernel.whole:
+            rest = [Work(work.index, work.chunk.tail(1), work.results)]
+            work.chunk, work.results = work.chunk.head(1), []
+        self.park(work, again_at)
+        return rest
 
     def park(self, work: Work, again_at: float) -> None:
         """Keep this until then."""
@@ -68,6 +81,11 @@ class Parking:
     def next(self) -> float | None:
         """When something is to be tried again."""
         return min((work.again_at for work in self._works if work.again_at is not None), default=None)
+
+    def is_worth_waiting_for(self, until: float | None) -> bool:
+        """Whether something is to be tried again before that moment; None: whenever."""
+        again = self.next()
+        return again is not None and (until is None or again <= until)
 
     def floor(self, top: int) -> int:
         """The lowest number of a record that waits; ``top`` where none does."""

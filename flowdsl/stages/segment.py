@@ -17,7 +17,7 @@ from flowdsl.stages.kernel import Fusable, Kernel, Unusable
 from flowdsl.stages.ledger import MOST_APART
 from flowdsl.stages.loops import Loops
 from flowdsl.stages.parking import Parking
-from flowdsl.stages.switch import Switch
+from flowdsl.stages.switch import GRACE, Switch
 from flowdsl.stages.work import Work
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.strategies.step import Step
@@ -45,7 +45,7 @@ class Segment(Step[Any, Any]):
         self._parking = Parking()
         self._top = 0
         """The highest mark that was accepted."""
-        self._hurried = False
+        self._until: float | None = None
         self._ended = False
 
     # -- hooks of the base ----------------------------------------------------------------------------------------
@@ -62,10 +62,11 @@ class Segment(Step[Any, Any]):
         return not (self._outbox or self._work) and self._top < self._parking.floor(self._top) + MOST_APART
 
     def is_busy(self) -> bool:
-        return bool(self._work or (self._parking and not (self._ended or self._hurried or self._switch.stopping)))
+        return bool(self._work) or (not self._ended and self._parking.is_worth_waiting_for(self._until))
 
     def join(self, timeout: float | None = None) -> None:
-        self._hurried = timeout is not None  # what waits to be tried again will be read again
+        if timeout is not None or self._switch.stopping:
+            self._until = self.clock() + GRACE  # what is to be tried later will be read again
         super().join(timeout)
 
     def advance(self) -> None:
@@ -225,17 +226,7 @@ class Segment(Step[Any, Any]):
             self._work.append(before)
 
     def _set_aside(self, work: Work) -> None:
-        """Put a failed value onto the stack, with what is behind it; or park it, if it is to be tried again."""
-        kernel, failure = self.kernels[work.index], work.failure
-        again_at = None if failure is None else kernel.handler.again(failure)
-        if again_at is None:
-            self._work.append(work)
-        elif kernel.whole:
-            self._parking.park(work, again_at)
-        else:
-            self._work.append(Work(work.index, work.chunk.tail(1), work.results))
-            work.chunk, work.results = work.chunk.head(1), []
-            self._parking.park(work, again_at)
+        self._work += self._parking.set_aside(work, self.kernels[work.index])
 
     def _end(self) -> None:
         """Nothing behind what was handed on so far will leave this segment."""

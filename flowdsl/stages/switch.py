@@ -67,7 +67,7 @@ class Switch:
 
     @property
     def hurries(self) -> bool:
-        """Whether what was not begun is not worth beginning: the run ends, or drains against a deadline."""
+        """Whether what was not begun is soon not worth beginning: the run ends, or drains against a deadline."""
         return self.stopping or self._until is not None
 
     @property
