@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from time import monotonic
@@ -15,6 +16,10 @@ __all__ = ["g", "kafka", "kafka_address", "own_kafka", "t"]
 
 GRACE = 2.0
 """Seconds that a thread which was told to end may still take."""
+
+# A shell's background job ignores SIGINT, and so would every process that a test starts and means to interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")

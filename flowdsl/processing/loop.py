@@ -22,8 +22,8 @@ from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import ProcessingStrategyFactory
 from flowdsl.types import CommitPolicy, Partition
 
-LAST_COMMIT_SECONDS = 5.0
-"""At least so long the last commit of a run is waited for."""
+LEAVE_SECONDS = 5.0
+"""At least so long the last commit of a run is waited for, and at most so long the group to let this member go."""
 
 logger = logging.getLogger("flowdsl")
 
@@ -234,11 +234,11 @@ class Loop:
         return drained
 
     def _leave(self, deadline: Deadline) -> None:
-        rest = max(LAST_COMMIT_SECONDS, deadline.remaining() or 0.0)
+        rest = max(LEAVE_SECONDS, (deadline.remaining() or 0.0) - LEAVE_SECONDS)
         try:
             self.gate.send_last(Deadline.after(self.clock, rest))
         finally:
-            self.consumer.close(0.0 if self.switch.abandoned else LAST_COMMIT_SECONDS)
+            self.consumer.close(0.0 if self.switch.abandoned else LEAVE_SECONDS)
             self.pipelines.shutdown()
             if self._invalid is not None:
                 self._invalid.close()
