@@ -20,7 +20,9 @@ from tests.mutation.test_mutants import broken
 HUNT = Path(__file__).with_name("hunt_slow.py")
 SEEDS = 500
 
-UNBROKEN = int(os.environ.get("FLOWDSL_SEEDS", "2000"))
+ASKED = os.environ.get("FLOWDSL_SEEDS")
+UNBROKEN = int(ASKED or "240")
+"""Few unless more are asked for: a seed of slow work takes half a second, one of other flows some milliseconds."""
 
 
 @pytest.mark.slow
@@ -32,6 +34,7 @@ def test_simulation_finds_nothing_in_slow_work_as_it_is(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(ASKED is None, reason="hunts of many minutes: set FLOWDSL_SEEDS=2000 to run them")
 @pytest.mark.parametrize("mutant", SLOW_MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_simulation_finds_the_mutant(mutant: Mutant, tmp_path: Path) -> None:
     command = [sys.executable, str(HUNT), str(broken(tmp_path, mutant)), str(SEEDS)]
