@@ -8,9 +8,11 @@ progress needs no offset arithmetic, and the progress of several branches is the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate, chain, compress, repeat
+from operator import add
 from typing import Any, TypeVar
 
 from flowdsl.records import RecordPart, Records
@@ -107,6 +109,10 @@ class Part(Origins):
             self._positions = list(self._chosen)
         return self._positions
 
+    def position(self, index: int) -> int:
+        """The index in ``whole`` of one value."""
+        return self.positions[index]
+
     def __len__(self) -> int:
         return len(self.positions) if self._length is None else self._length
 
@@ -119,13 +125,34 @@ class Part(Origins):
         return self.whole.partition
 
     def low(self, index: int) -> int:
-        return self.whole.low(self.positions[index])
+        return self.whole.low(self.position(index))
 
     def high(self, index: int) -> int:
-        return self.whole.high(self.positions[index])
+        return self.whole.high(self.position(index))
 
     def members(self, index: int) -> list[tuple[Records, int, int]]:
-        return self.whole.members(self.positions[index])
+        return self.whole.members(self.position(index))
+
+
+class Sifted(Part):
+    """What filters left. ``drops``: for each of them, in order, how many values had been left before each it dropped."""
+
+    __slots__ = ("_drops",)
+
+    def __init__(self, whole: Origins, drops: Sequence[list[int]], length: int) -> None:
+        self._drops = drops[0] if len(drops) == 1 else sorted(chain.from_iterable(drops))
+        super().__init__(whole, _left(len(whole), self._drops), length)
+
+    def position(self, index: int) -> int:
+        return index + bisect_right(self._drops, index)
+
+
+def _left(count: int, drops: Sequence[int]) -> Iterator[int]:
+    """The positions of what was left of so many values."""
+    mask = bytearray(b"\1") * count
+    for position in map(add, drops, range(count)):
+        mask[position] = 0
+    yield from compress(range(count), mask)
 
 
 class Picked(Origins):

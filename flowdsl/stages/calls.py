@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from functools import lru_cache
-from itertools import compress
-from operator import not_
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, NoReturn
 
-from flowdsl.chunks import Chunk, Part
+from flowdsl.chunks import Chunk, Sifted
 from flowdsl.errors import refuse_awaitable
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
@@ -57,13 +55,16 @@ class Call(Fusable):
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 
+# As few instructions as there can be for what functions mostly return: an object of the type of last time, True or False.
 _LINES: dict[Role, tuple[str, ...]] = {
     Role.MAP: ("{out} = f{n}({value})", "if type({out}) is not k{n} and type({out}) not in plain{n}: look({n}, {out})"),
     Role.FILTER: (
         "ok = f{n}({value})",
-        "if ok is not True and (ok is False or not truth(ok)):",
-        "    fates.append({fate})",
-        "    continue",
+        "if ok is not True:",
+        "    if not ok:",
+        "        drops{n}.append(len(passed))",
+        "        continue",
+        "    refuse(ok)",
     ),
     Role.TAP: (
         "result = f{n}({value})",
@@ -86,8 +87,10 @@ class _Text(NamedTuple):
 @lru_cache(maxsize=256)
 def _written(roles: tuple[Role, ...]) -> _Text:
     """Write the loop for calls of these roles."""
-    lines = ["def loop(values, passed, fates):"]
+    lines = ["def loop(values, passed, drops):"]
     lines += [f"    k{n} = kinds[{n}]" for n, role in enumerate(roles) if role in _CHANGING]
+    filters = [n for n, role in enumerate(roles) if role is Role.FILTER]
+    lines += [f"    drops{n} = drops[{at}]" for at, n in enumerate(filters)]
     lines.append("    for v in values:")
     calls: list[int | None] = [None] * len(lines)
     inputs: list[str] = []
@@ -95,13 +98,11 @@ def _written(roles: tuple[Role, ...]) -> _Text:
     for n, role in enumerate(roles):
         inputs.append(value)
         out = f"v{n}" if role in _CHANGING else value
-        lines += [" " * 8 + line.format(n=n, fate=n + 1, value=value, out=out) for line in _LINES[role]]
+        lines += [" " * 8 + line.format(n=n, value=value, out=out) for line in _LINES[role]]
         calls += [n] * len(_LINES[role])
         value = out
     lines.append(f"        passed.append({value})")
-    if Role.FILTER in roles:
-        lines.append("        fates.append(None)")
-    calls += [None, None]
+    calls.append(None)
     module = compile("\n".join(lines), "<the fused steps of a flow>", "exec")
     code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
     return _Text(code, tuple(calls), tuple(inputs))
@@ -114,23 +115,24 @@ def _null() -> NoReturn:
     raise ValueError(text)
 
 
-def _truth(result: object) -> bool:
-    refuse_awaitable(result)
-    return bool(result)
-
-
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
 class Passed:
-    """What a loop filled: the values that came through, and, where there are filters, what became of each record."""
+    """What a loop filled. A record that it took through has left its value, or a number with the filter that dropped it:
+    how many values were there already.
+    """
 
-    __slots__ = ("fates", "values")
+    __slots__ = ("drops", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, filters: int) -> None:
         self.values: list[Any] = []
-        self.fates: list[int | None] = []
-        """None for a record that came through; for one that was dropped the number of its filter, from 1."""
+        self.drops: list[list[int]] = [[] for _ in range(filters)]
+
+    @property
+    def records(self) -> int:
+        """How many records came to their end."""
+        return len(self.values) + sum(map(len, self.drops))
 
 
 class Loop:
@@ -146,37 +148,31 @@ class Loop:
         self._plain: list[set[type[Any]]] = [set() for _ in roles]
         # A code object of its own: the interpreter adapts it to the functions that it calls.
         self._code = text.code.replace()
-        names: dict[str, Any] = {"kinds": self._kinds, "look": self._look, "truth": _truth, "null": _null}
+        names: dict[str, Any] = {"kinds": self._kinds, "look": self._look, "refuse": refuse_awaitable, "null": _null}
         for n, call in enumerate(calls):
             names |= {f"f{n}": call.function, f"plain{n}": self._plain[n]}
         self._run: Callable[..., None] = FunctionType(self._code, names)
 
+    def passed(self) -> Passed:
+        """What ``run`` is to fill."""
+        return Passed(self._filters)
+
     def run(self, passed: Passed, values: Iterator[Any]) -> None:
         """Take values through all calls. May raise anything, at any of them."""
-        self._run(values, passed.values, passed.fates)
-
-    def records(self, passed: Passed) -> int:
-        """How many records came to their end."""
-        return len(passed.fates if self._filters else passed.values)
-
-    def drop_unfinished(self, passed: Passed) -> None:
-        """Forget a value that has no fate yet: the loop was interrupted between the two lists."""
-        if self._filters:
-            del passed.values[passed.fates.count(None) :]
+        self._run(values, passed.values, passed.drops)
 
     def finish(self, chunk: Chunk[Any], passed: Passed) -> Chunk[Any]:
         """What goes on of the chunk, all of which came to its end."""
-        values, fates = passed.values, passed.fates
-        count, dropped = len(chunk.values), len(chunk.values) > len(values)
-        for n, call in enumerate(self.calls, 1):
+        count, drops = len(chunk.values), iter(passed.drops)
+        for call in self.calls:
             steps = call.step.count
             steps.received += count
-            if dropped and call.role is Role.FILTER:
-                count = len(values) if self._filters == 1 else count - fates.count(n)
+            if call.role is Role.FILTER:
+                count -= len(next(drops))
             steps.emitted += count
-        origins = chunk.origins
-        if dropped:
-            origins = Part(origins, compress(range(len(fates)), map(not_, fates)), len(values))
+        values, origins = passed.values, chunk.origins
+        if len(values) < len(chunk.values):
+            origins = Sifted(origins, passed.drops, len(values))
         return self.calls[-1].settle(Chunk(values, chunk.mark, origins))
 
     def blamed(self, error: BaseException) -> tuple[int, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowdsl.chunks import Chunk, progress
 from flowdsl.clock import Clock
-from flowdsl.stages.calls import Loop, Passed
+from flowdsl.stages.calls import Loop
 from flowdsl.stages.collector import Collector
 from flowdsl.stages.failures import Verdict
 from flowdsl.stages.guard import guarded
@@ -92,8 +92,9 @@ class Segment(Step[Any, Any]):
     def own_deadline(self) -> float | None:
         if self._outbox:
             return None
-        moments = (None if self._collector is None else self._collector.deadline(), self._parking.next())
-        return min((moment for moment in moments if moment is not None), default=None)
+        collected = None if self._collector is None else self._collector.deadline()
+        again = self._parking.next()
+        return again if collected is None else collected if again is None else min(collected, again)
 
     def _run(self) -> None:
         while self._work:
@@ -162,11 +163,9 @@ class Segment(Step[Any, Any]):
 
     def _through_calls(self, loop: Loop, index: int, chunk: Chunk[Any], attempts: int) -> Chunk[Any] | None:
         """Neighbouring calls. None: nothing goes on now, what there is to do was put on the stack."""
-        passed = Passed()
+        passed = loop.passed()
         error = guarded(self._switch, chunk.values, partial(loop.run, passed))
-        if error is not None or self._switch.stopping:
-            loop.drop_unfinished(passed)
-        done = loop.records(passed)
+        done = passed.records
         out = loop.finish(chunk.head(done), passed)
         if error is None:
             if done < len(chunk):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from flowdsl import (
     Partition,
     StepFailed,
     Topic,
+    batch,
     dead_letter,
     filter_,
     from_iterable,
@@ -202,3 +204,25 @@ def test_null_values_go_to_dead_letters_and_are_given_to_no_function() -> None:
     assert got == [1, 3]
     assert [letter.offset for letter in broker.read("dead")] == [0]
     assert broker.committed("g") == {Partition(Topic("t"), 0): 3}
+
+
+def ignored(values: list[str]) -> None:
+    """A sink that keeps nothing."""
+
+
+def unreachable_after(records: int) -> int:
+    """How many objects of a run over so many records are left to the garbage collector."""
+    even = from_iterable(range(records)) | map_(int) | filter_(lambda value: value % 2 == 0)
+    flow = even | map_(str) | batch(100) | sink(ignored)
+    flow.run()
+    gc.collect()
+    gc.disable()
+    try:
+        flow.run()
+        return gc.collect()
+    finally:
+        gc.enable()
+
+
+def test_nothing_of_a_chunk_waits_for_the_garbage_collector() -> None:
+    assert unreachable_after(50_000) == unreachable_after(5_000)

@@ -76,7 +76,7 @@ OFFSETS = (
         "a filtered chunk counts its values",
         "2: a group of records carries exactly the offsets it completes",
         "chunks.py",
-        "return self.whole.low(self.positions[index])",
+        "return self.whole.low(self.position(index))",
         "return self.whole.low(min(index, len(self.whole) - 1))",
     ),
     Mutant(

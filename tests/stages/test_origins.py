@@ -6,7 +6,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdsl.chunks import Arrived, Chunk, Origins, Picked, expanded, kept
+from flowdsl.chunks import Arrived, Chunk, Origins, Picked, Sifted, expanded, kept
 from flowdsl.stages.grouping import Grouped
 from tests.stages.rows import Rows, reads, value_of
 
@@ -56,6 +56,23 @@ def filtered(whole: Whole, data: st.DataObject) -> Whole:
     return Whole(Chunk(values, whole.mark, kept(whole.chunk.origins, mask, len(values))), numbers)
 
 
+def sifted(whole: Whole, data: st.DataObject) -> Whole:
+    """By several filters, as a fused loop notes it: each keeps a list of its own."""
+    filters = data.draw(st.integers(1, 3))
+    fates = data.draw(st.lists(st.integers(0, filters), min_size=len(whole.chunk), max_size=len(whole.chunk)))
+    kept_at: list[int] = []
+    drops: list[list[int]] = [[] for _ in range(filters)]
+    for index, fate in enumerate(fates):
+        if fate < filters:
+            drops[fate].append(len(kept_at))
+        else:
+            kept_at.append(index)
+    values = [whole.chunk.values[index] for index in kept_at]
+    origins = Sifted(whole.chunk.origins, drops, len(values))
+    assert list(origins.positions) == kept_at
+    return Whole(Chunk(values, whole.mark, origins), [whole.numbers[index] for index in kept_at])
+
+
 def flattened(whole: Whole, data: st.DataObject) -> Whole:
     counts = data.draw(st.lists(st.integers(0, 3), min_size=len(whole.chunk), max_size=len(whole.chunk)))
     values = [value for value, count in zip(whole.chunk.values, counts, strict=True) for _ in range(count)]
@@ -88,7 +105,7 @@ def cut(whole: Whole, data: st.DataObject) -> Whole:
 @given(
     reads(most=1),
     st.integers(0, 50),
-    st.lists(st.sampled_from([filtered, flattened, grouped, shuffled, cut]), max_size=5),
+    st.lists(st.sampled_from([filtered, sifted, flattened, grouped, shuffled, cut]), max_size=5),
     st.data(),
 )
 def test_values_know_their_records_whatever_was_done_to_them(
