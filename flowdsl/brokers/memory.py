@@ -65,6 +65,8 @@ class MemoryRecords(Records):
     def window(self, start: int, stop: int) -> MemoryRecords:
         length = len(self)
         stop = min(stop, length)
+        if start == 0 and stop == length:
+            return self
         positions: Mapping[Partition, int] = self.positions if stop == length else {}
         first, bounds = self._first + start, (self._start + start, self._start + stop)
         if SPARSE * (stop - start) < len(self._values):  # a few records do not keep all of a read

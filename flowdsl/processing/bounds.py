@@ -76,8 +76,9 @@ class Bounds:
 
     def begin_later(self, consumer: Consumer) -> None:
         """The same in mid-run, where a broker that is away is waited for: it is asked again with the next read."""
-        with suppress(BrokerUnreachable):
-            self.begin(consumer)
+        if self._until is not None and self._ends is None:
+            with suppress(BrokerUnreachable):
+                self.begin(consumer)
 
     def assigned(self, partitions: Mapping[Partition, int]) -> None:
         """These were added: none, where the group has nothing for this member. Joining may take as long as it likes."""

@@ -19,8 +19,12 @@ class Waiting:
 
     def to_read(self, *moments: float | None) -> float:
         """How long the next read may wait: until the first of these moments, unless that was waited for here."""
-        latest = self._clock() + READ_SECONDS
-        seconds = max(0.0, min((latest, *(moment for moment in moments if moment is not None))) - self._clock())
+        now = self._clock()
+        until = now + READ_SECONDS
+        for moment in moments:
+            if moment is not None and moment < until:
+                until = moment
+        seconds = max(0.0, until - now)
         if not self._listens:
             return seconds
         self._rest(seconds)

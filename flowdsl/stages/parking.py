@@ -15,6 +15,8 @@ from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.work import Work
 from flowdsl.types import Partition
 
+NONE = frozenset[int]()
+
 
 class Parking:
     """What waits, in the order in which it came."""
@@ -80,6 +82,8 @@ class Parking:
 
     def next(self) -> float | None:
         """When something is to be tried again."""
+        if not self._works:
+            return None
         return min((work.again_at for work in self._works if work.again_at is not None), default=None)
 
     def is_worth_waiting_for(self, until: float | None) -> bool:
@@ -89,12 +93,14 @@ class Parking:
 
     def floor(self, top: int) -> int:
         """The lowest number of a record that waits; ``top`` where none does."""
-        return min((work.chunk.origins.low(0) for work in self._works), default=top)
+        if not self._works:
+            return top
+        return min(work.chunk.origins.low(0) for work in self._works)
 
     @property
-    def kernels(self) -> set[int]:
+    def kernels(self) -> frozenset[int]:
         """Before which of them something waits."""
-        return {work.index for work in self._works}
+        return frozenset(work.index for work in self._works) if self._works else NONE
 
     def _held(self, index: int) -> set[Partition]:
         return set[Partition]().union(*(work.lanes for work in self._works if work.index == index))
