@@ -19,8 +19,8 @@ from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Record, Topic
 
 NO_TOPIC = Topic("")
-_FAST, _SLOW = 0.01, 0.05
-"""Seconds: a read that is quicker lets the next one take twice as much, one that is slower half as much."""
+_GROWTH, _SLOW = 16, 0.05
+"""A read takes so many times as much as the last one if that should not take as many seconds; half of it if that did."""
 
 
 SPARSE = 8
@@ -172,8 +172,8 @@ class MemoryConsumer:
         began = self._clock()
         records = supply.take(min(limit, self._pace))
         took = self._clock() - began
-        if took < _FAST:
-            self._pace = max(self._pace, min(2 * self._pace, 2 * limit))
+        if took * _GROWTH < _SLOW:
+            self._pace = max(self._pace, min(_GROWTH * self._pace, 2 * limit))
         elif took > _SLOW:
             self._pace = max(1, self._pace // 2)
         self._waiting.remove(supply)

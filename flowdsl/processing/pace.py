@@ -1,7 +1,7 @@
 """How many records are read at once, and how many are handed to the pipeline at once.
 
-A slice starts at one record and doubles towards ``SLICE_SECONDS`` of work, so that a slow function does not hold up a
-stop, a rebalance or a commit; a read is about as much as is worked off in ``READ_SECONDS``.
+A slice starts at one record and grows towards ``SLICE_SECONDS`` of work, so that a slow function does not hold up a stop,
+a rebalance or a commit; a read is about as much as is worked off in ``READ_SECONDS``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,19 @@ from __future__ import annotations
 from flowdsl.records import Records
 
 SLICE_SECONDS = 0.05
+FASTEST = 16
+"""A slice is at most so many times as large as the one before."""
 LARGEST_SLICE = 2000
 """A whole read. Fewer cost more for each record; many more leave the processor's cache."""
 READ_SECONDS = 1.0
 LARGEST_READ = 2000
 READ_BYTES = 4 * 1024 * 1024
 SAMPLE = 16
+
+
+def growth(took: float, wanted: float) -> float:
+    """How many times as much, by what the last piece took, is worth ``wanted`` seconds: more than once, not too many."""
+    return FASTEST if took * FASTEST < wanted else wanted / took
 
 
 class Pace:
@@ -32,7 +39,7 @@ class Pace:
         if seconds > 2 * SLICE_SECONDS:
             self.slice = max(1, self.slice // 2)
         elif seconds < SLICE_SECONDS / 2 and records >= self.slice:
-            self.slice = min(LARGEST_SLICE, 2 * self.slice)
+            self.slice = min(LARGEST_SLICE, int(self.slice * growth(seconds, SLICE_SECONDS)))
         self._records += records
         self._seconds += seconds
 
