@@ -101,6 +101,7 @@ class Intake(Step[Any, Any]):
         for pipeline in self._beside:
             pipeline.poll()
         super().poll()
+        self._completion.poll()  # behind an end that commits by itself it is nobody's successor
 
     def join(self, timeout: float | None = None) -> None:
         before = self.clock()

@@ -31,6 +31,9 @@ from flowdsl.processing import IMMEDIATE
 from flowdsl.strategies import (
     FILTERED_PAYLOAD,
     BrokerValue,
+    Commit,
+    CommitOffsets,
+    FilteredPayload,
     KafkaPayload,
     Message,
     MessageRejected,
@@ -105,6 +108,23 @@ def test_every_record_is_committed_as_it_is_done() -> None:
     loop = ForeignLoop((orders() | sink(lambda _: None)).compile(), {P0: 7})
     loop.feed([raw(7, b"a"), raw(8, b"b"), raw(12, b"c")])
     assert [offsets for offsets in loop.calls if offsets] == [{P0: 8}, {P0: 9}, {P0: 13}]
+    loop.end()
+
+
+class Committing:
+    """Ends a flow in a strategy that commits by itself."""
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int]
+    ) -> ProcessingStrategy[FilteredPayload | bytes]:
+        return CommitOffsets(commit)
+
+
+def test_what_an_end_of_ones_own_commits_is_told_with_the_next_poll() -> None:
+    loop = ForeignLoop((orders() | through(Committing())).compile(), {P0: 7})
+    loop.feed([raw(7, b"a"), raw(8, b"b")])
+    loop.strategy.poll()
+    assert loop.committed == {P0: 9}
     loop.end()
 
 

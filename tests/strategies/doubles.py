@@ -18,6 +18,7 @@ from flowdsl.strategies import (
     Topic,
     Value,
 )
+from flowdsl.types import Commit
 
 TOPIC = Topic("orders")
 P0, P1 = Partition(TOPIC, 0), Partition(TOPIC, 1)
@@ -37,8 +38,16 @@ class Commits:
     def __init__(self) -> None:
         self.calls: list[tuple[dict[Partition, int], bool]] = []
         self.reached: dict[Partition, int] = {}
+        self.onward: Commit | None = None
+        """Told instead, which answers what may be committed; None where that is all there is."""
 
     def __call__(self, offsets: Mapping[Partition, int], force: bool = False) -> None:
+        if self.onward is None:
+            self.answer(offsets, force)
+        else:
+            self.onward(offsets, force)
+
+    def answer(self, offsets: Mapping[Partition, int], force: bool = False) -> None:
         self.calls.append((dict(offsets), force))
         self.reached.update(offsets)
 

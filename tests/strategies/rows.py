@@ -30,6 +30,7 @@ from flowdsl.strategies import (
 )
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import CommitPolicy
+from tests.strategies.compiled import calls, compiled, in_batches, record, scanned, twice
 from tests.strategies.doubles import Answering
 
 Next = ProcessingStrategy[Any]
@@ -62,6 +63,8 @@ class Row:
     numbers: Callable[[Any], list[int]] = _one
     copies: int = 1
     runs_user_code: bool = True
+    lags: bool = False
+    """Whether what was delivered is committed with the next poll only."""
     settle: Callable[[Next], None] = _at_once
 
 
@@ -192,4 +195,8 @@ ROWS = (
     Row("RunTaskWithMultiprocessing", on_processes, runs_user_code=False, settle=settled),
     Row("Healthcheck", healthcheck, runs_user_code=False),
     Row("a chain of four", chain),
+    Row("compiled: calls", compiled(calls), payload=record, runs_user_code=False, lags=True),
+    Row("compiled: flat_map", compiled(twice), payload=record, copies=2, runs_user_code=False, lags=True),
+    Row("compiled: batch", compiled(in_batches), payload=record, numbers=list, runs_user_code=False, lags=True),
+    Row("compiled: scan", compiled(scanned), payload=record, runs_user_code=False, lags=True),
 )

@@ -1,0 +1,57 @@
+"""Compiled flows as rows of the table: what their stages emit ends in the strategy that follows, message by message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowdsl import Flow, LocalBroker, batch, filter_, flat_map, map_, scan, tap, through
+from flowdsl.compiler.compiling import prepare
+from flowdsl.compiler.factory import new_run
+from flowdsl.strategies import KafkaPayload, Partition, ProcessingStrategy
+from flowdsl.testing.virtual import VirtualClock
+from flowdsl.types import Commit
+from tests.strategies.doubles import P0, P1, Recorder
+
+Next = ProcessingStrategy[Any]
+Steps = Callable[[Flow[int]], Flow[Any]]
+"""The steps under test, behind a source of numbers."""
+
+
+class Ending:
+    """Ends a flow in a recorder that is there already, and commits what that took."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> Next:
+        self._recorder.commits.onward = commit
+        return self._recorder
+
+
+def compiled(steps: Steps) -> Callable[[Any, VirtualClock, Callable[[int], None]], Next]:
+    def build(recorder: Recorder, clock: VirtualClock, touch: Callable[[int], None]) -> Next:
+        flow = steps(LocalBroker().source("orders", group_id="contract", decode=int)) | through(Ending(recorder))
+        return prepare(flow.plan, new_run(clock)).create_with_partitions(recorder.commits.answer, {P0: 0, P1: 0})
+
+    return build
+
+
+def record(n: int) -> KafkaPayload:
+    return KafkaPayload(None, str(n).encode())
+
+
+def calls(numbers: Flow[int]) -> Flow[Any]:
+    return numbers | map_(str) | map_(int) | tap(str) | filter_(lambda _: True)
+
+
+def twice(numbers: Flow[int]) -> Flow[Any]:
+    return numbers | flat_map(lambda n: (n, n))
+
+
+def in_batches(numbers: Flow[int]) -> Flow[Any]:
+    return numbers | batch(3, within=10.0)
+
+
+def scanned(numbers: Flow[int]) -> Flow[Any]:
+    return numbers | scan(lambda _, n: n, initial=0)
