@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import define
@@ -21,7 +21,7 @@ MOST_DEATHS = 3
 
 
 class Errand(Protocol):
-    """A value that a function is to be called with. The outcome is written by the pool's thread, once.
+    """A value that a function is to be called with. The outcome is written by the pool's thread, once, and then told.
 
     ``abandoned``: nobody wants the outcome any more. ``began``: when a worker began with it, as far as that was looked at.
     """
@@ -35,6 +35,14 @@ class Errand(Protocol):
     def succeed(self, value: Any) -> None: ...
 
     def fail(self, error: BaseException) -> None: ...
+
+
+Tell = Callable[[Sequence[Any]], None]
+"""Called by the pool's thread with errands whose outcome is written, as many at once as came at once."""
+
+
+def to_nobody(errands: Sequence[Any]) -> None:
+    """A ``Tell`` for those who look at the outcomes themselves."""
 
 
 class Pace:
@@ -58,8 +66,8 @@ class Pace:
 class Line:
     """One function, and the values that wait for it."""
 
-    def __init__(self, number: int, body: bytes, *, is_context: bool, most: int) -> None:
-        self.number, self.body, self.is_context = number, body, is_context
+    def __init__(self, number: int, body: bytes, *, is_context: bool, most: int, tell: Tell) -> None:
+        self.number, self.body, self.is_context, self.tell = number, body, is_context, tell
         self.waiting: deque[Errand] = deque()
         self.pace = Pace(most)
         self.tried = threading.Event()
@@ -73,15 +81,17 @@ class Line:
         taken: list[Errand] = []
         waiting, suspects = self.waiting, self._suspects
         wanted = min(self.pace.limit, -(-len(waiting) // shares))
+        if not suspects:
+            return [each for each in [waiting.popleft() for _ in range(wanted)] if not each.abandoned]
         while len(taken) < wanted and waiting:
-            if suspects and id(waiting[0]) in suspects and taken:
+            if id(waiting[0]) in suspects and taken:
                 break
             errand = waiting.popleft()
             if errand.abandoned:
                 suspects.pop(id(errand), None)
                 continue
             taken.append(errand)
-            if suspects and id(errand) in suspects:
+            if id(errand) in suspects:
                 break
         return taken
 

@@ -12,7 +12,7 @@ from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import FlowError
 from flowdsl.pool.carriage import CannotTravel, NotLoaded, packed, unloadable
 from flowdsl.pool.hub import Hub
-from flowdsl.pool.line import Errand, Line
+from flowdsl.pool.line import Errand, Line, Tell, to_nobody
 
 START_SECONDS = 120.0
 """How long a worker may take to start and to load a function: it may have much to import."""
@@ -36,21 +36,28 @@ class Pool:
         self.is_closed = False
 
     def function(
-        self, function: Callable[..., Any], *, about: object = None, is_context: bool = False, most: int = MOST_IN_BATCH
+        self,
+        function: Callable[..., Any],
+        *,
+        about: object = None,
+        is_context: bool = False,
+        most: int = MOST_IN_BATCH,
+        tell: Tell = to_nobody,
     ) -> Function:
         """Send a function to all workers, and wait until one of them could load it.
 
         ``is_context``: it returns a context manager, which each worker enters, and which gives the function to call.
-        ``about``: the function that a user knows, for messages. ``most``: values in a batch. Raises CannotTravel (a
+        ``about``: the function that a user knows, for messages. ``most``: values in a batch.
+        ``tell``: called by the pool's thread with errands that have their outcome. Raises CannotTravel (a
         TypeError), and what the initializer, or entering the context, raised in the worker.
         """
         hub = self._running()
         try:
-            return Function(hub, packed(function, about=about), is_context=is_context, most=most)
+            return Function(hub, packed(function, about=about), is_context=is_context, most=most, tell=tell)
         except NotLoaded as not_loaded:  # workers cannot import its module, for example
             with suppress(NotLoaded, CannotTravel):
                 body = packed(function, about=about, with_module=True)
-                return Function(hub, body, is_context=is_context, most=most)
+                return Function(hub, body, is_context=is_context, most=most, tell=tell)
             raise unloadable(function if about is None else about, not_loaded) from not_loaded.args[0]
 
     @property
@@ -94,9 +101,9 @@ class Pool:
 class Function:
     """A function on a pool. Used by one thread."""
 
-    def __init__(self, hub: Hub, body: bytes, *, is_context: bool, most: int) -> None:
+    def __init__(self, hub: Hub, body: bytes, *, is_context: bool, most: int, tell: Tell) -> None:
         self._hub = hub
-        self._line = Line(next(_numbers), body, is_context=is_context, most=most)
+        self._line = Line(next(_numbers), body, is_context=is_context, most=most, tell=tell)
         hub.command(lambda: hub.add(self._line))
         self._try()
 

@@ -50,7 +50,7 @@ class Seat:
         try:
             body = dumps([errand.value for errand in errands])
         except Exception:  # noqa: BLE001  # whatever a user's class does when it is pickled: find the one to blame
-            errands = [errand for errand in errands if _travels(errand)]
+            errands = [errand for errand in errands if _travels(line, errand)]
             if not errands:
                 return False
             body = dumps([errand.value for errand in errands])
@@ -71,7 +71,7 @@ class Seat:
             return
         batch.line.pace.learn(len(errands), seconds, batch.nbytes * len(errands) // len(batch.errands))
         batch.line.cleared(errands)
-        _deliver(errands, results, errors)
+        _deliver(batch.line, errands, results, errors)
 
     def spoilt(self, frame: Frame) -> None:
         """The worker could not read a batch, or has no function for it."""
@@ -111,16 +111,18 @@ class Seat:
                 errands.remove(culprit)
                 line.cleared([culprit])
                 culprit.fail(WorkerDied(_told_death(culprit, self.process.how_it_ended)))
+                line.tell([culprit])
             line.give_back(errands)
         self._batches.clear()
         return culprit is not None
 
 
-def _travels(errand: Errand) -> bool:
+def _travels(line: Line, errand: Errand) -> bool:
     try:
         dumps(errand.value)
     except Exception as error:  # noqa: BLE001  # as above
         errand.fail(unfit(errand.value, error))
+        line.tell([errand])
         return False
     return True
 
@@ -131,19 +133,19 @@ def _take_apart(line: Line, errands: list[Errand], error: BaseException) -> None
         line.give_back(errands, suspects=errands)
         return
     line.cleared(errands)
-    for errand in errands:
-        if not errand.abandoned:
-            errand.fail(error)
+    wanted = [errand for errand in errands if not errand.abandoned]
+    for errand in wanted:
+        errand.fail(error)
+    line.tell(wanted)
 
 
-def _deliver(errands: list[Errand], results: list[Any], errors: dict[int, Raised]) -> None:
+def _deliver(line: Line, errands: list[Errand], results: list[Any], errors: dict[int, Raised]) -> None:
     for index, (errand, result) in enumerate(zip(errands, results, strict=True)):
-        if errand.abandoned:
-            continue
         if index in errors:
             errand.fail(raised(errors[index]))
         else:
             errand.succeed(result)
+    line.tell(errands)
 
 
 def _told_death(culprit: Errand, how: str) -> str:

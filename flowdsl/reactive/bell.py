@@ -29,7 +29,10 @@ class Bell:
         """Something happened; ``what`` is compared by identity with what is waited for."""
         self.news = True
         awaited = self._awaited
-        if awaited is what or awaited is ANYTHING:
+        if awaited is not None and (awaited is what or awaited is ANYTHING):
+            self._awaited = (
+                None  # once is enough, and cheap for the others; ``set`` comes behind it, whoever waits by then
+            )
             self._event.set()
 
     def wait(self, seconds: float, happened: Callable[[], bool], what: object = ANYTHING) -> None:

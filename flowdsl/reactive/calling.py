@@ -26,6 +26,10 @@ def called(job: Job, resource: Any) -> Call:
     return lambda value: finish(function(resource, value))
 
 
+def _nothing(_: Task) -> None:
+    pass
+
+
 def perform(task: Task, call: Call, clock: Clock) -> None:
     """Run one task to its end on this thread. Raises nothing, whatever the function raises."""
     if task.abandoned:
@@ -37,14 +41,20 @@ def perform(task: Task, call: Call, clock: Clock) -> None:
         task.fail(error)
     else:
         task.succeed(result)
+    task.outlet.put(task)
 
 
-async def perform_async(task: Task, call: Call, finish: Call | None, clock: Clock) -> None:
-    """Run one task to its end on this loop. Raises nothing but the cancellation of a task that nobody wants."""
-    if task.abandoned:
-        return
-    task.began = clock()
+async def perform_async(
+    task: Task, call: Call, finish: Call | None, clock: Clock, ended: Callable[[Task], None] = _nothing
+) -> None:
+    """Run one task to its end on this loop. Raises nothing but the cancellation of a task that nobody wants.
+
+    ``ended`` is called at its end, whatever the end is.
+    """
     try:
+        if task.abandoned:
+            return
+        task.began = clock()
         result = await call(task.value)
         if finish is not None:
             result = finish(result)
@@ -58,6 +68,9 @@ async def perform_async(task: Task, call: Call, finish: Call | None, clock: Cloc
         task.fail(error)
     else:
         task.succeed(result)
+    finally:
+        ended(task)
+    task.outlet.put(task)
 
 
 @contextmanager

@@ -143,13 +143,12 @@ class LoopWorkers(Workers):
         while call is not None and self._waiting and len(self._running) < self._most:
             task = self._waiting.popleft()
             if not task.abandoned:
-                task.handle = handle = self._loop.create_task(self._one(task, call))
+                task.handle = handle = self._loop.create_task(
+                    perform_async(task, call, self._job.finish, self.clock, self._ended)
+                )
                 self._running.add(handle)
 
-    async def _one(self, task: Task, call: Call) -> None:
-        try:
-            await perform_async(task, call, self._job.finish, self.clock)
-        finally:
-            self._running.discard(task.handle)
-            if self._waiting:
-                self._begin()
+    def _ended(self, task: Task) -> None:
+        self._running.discard(task.handle)
+        if self._waiting:
+            self._begin()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from attrs import field, frozen
@@ -44,7 +46,7 @@ class Processes(WorkerPlan):
         """
         pool = Pool(self.number)
         try:
-            function = pool.function(_sent(job), about=job.function, is_context=job.resource is not None)
+            function = pool.function(_sent(job), about=job.function, is_context=job.resource is not None, tell=_put)
         except BaseException as error:
             pool.terminate()
             if isinstance(error, CannotTravel):
@@ -110,6 +112,12 @@ class ProcessWorkers(Workers):
     def close(self, deadline: Deadline) -> int:
         self._pool.close(deadline.remaining())
         return 0  # what was left was killed
+
+
+def _put(tasks: Sequence[Task]) -> None:
+    """Put what came from a worker where its stages look for it: after a rebalance there may be several."""
+    for outlet, some in groupby(tasks, attrgetter("outlet")):
+        outlet.put_all(list(some))
 
 
 # -- in the worker ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from flowdsl.clock import Clock, Deadline
 from flowdsl.reactive.bell import Bell
-from flowdsl.strategies.slots import Failed, Succeeded, Work
+from flowdsl.strategies.slots import Work
 
 POLL_SECONDS = 0.005
 """While work is under way somewhere that cannot ring, it is looked after so often."""
@@ -43,40 +43,48 @@ class Job:
 
 
 class Outlet:
-    """Where the tasks of one stage are put when they are done, by whatever thread."""
+    """Where the tasks of one stage are put when they are done, by whatever thread.
+
+    Waking up for each costs more than the work: who waits says how many are worth it.
+    """
 
     def __init__(self, bell: Bell) -> None:
         self.done: deque[Task] = deque()
         self._bell = bell
+        self._enough = 1
 
     def put(self, task: Task) -> None:
+        """A task whose outcome is written."""
         self.done.append(task)
-        self._bell.ring(task)
+        self._bell.ring(self if len(self.done) >= self._enough else None)
+
+    def put_all(self, tasks: Sequence[Task]) -> None:
+        """As ``put``, for several at once."""
+        self.done.extend(tasks)
+        self._bell.ring(self if len(self.done) >= self._enough else None)
+
+    def wait(self, seconds: float, enough: int) -> None:
+        """Return once so many are there, or after so many seconds. For the thread that takes them out."""
+        self._enough = enough  # before anybody is told that it is waited for
+        self._bell.wait(seconds, lambda: len(self.done) >= enough, self)
 
 
 class Task(Work[Any]):
     """One attempt at one value. Workers read ``value`` and ``abandoned``, and write ``began`` and the outcome, once.
 
     ``abandoned``: nobody wants it any more; one that has not begun need not begin. ``began``: when the function was
-    called, on the clock of the run; a time limit counts from there. ``handle`` belongs to the workers.
+    called, on the clock of the run; a time limit counts from there. ``handle`` belongs to the workers, ``entry`` to the
+    stage. Once the outcome is written, the task is put into its outlet.
     """
 
-    __slots__ = ("began", "handle", "outlet", "value")
+    __slots__ = ("began", "entry", "handle", "outlet", "value")
 
-    def __init__(self, value: Any, attempt: int, assignment: int, outlet: Outlet) -> None:
-        super().__init__(attempt, assignment)
-        self.value = value
-        self.outlet = outlet
+    def __init__(self, value: Any, attempt: int, assignment: int, outlet: Outlet, entry: Any = None) -> None:
+        self.attempt, self.assignment = attempt, assignment  # in one place: there is one of them for every record
+        self.outcome, self.abandoned = None, False
+        self.value, self.outlet, self.entry = value, outlet, entry
         self.began: float | None = None
         self.handle: Any = None
-
-    def succeed(self, value: Any) -> None:
-        self.outcome = Succeeded(value)
-        self.outlet.put(self)
-
-    def fail(self, error: BaseException) -> None:
-        self.outcome = Failed(error)
-        self.outlet.put(self)
 
 
 @frozen
@@ -123,12 +131,9 @@ class Workers(ABC):
         """When to look again at the latest while tasks are under way, on the run's clock."""
         return self.clock() + POLL_SECONDS
 
-    def wait(self, seconds: float, task: Task | None, outlet: Outlet) -> None:
-        """Wait until this task is done, with None until any task of the outlet is, but no longer than that."""
-        if task is None:
-            self.bell.wait(seconds, lambda: bool(outlet.done))
-        else:
-            self.bell.wait(seconds, lambda: task.outcome is not None, task)
+    def wait(self, seconds: float, outlet: Outlet, enough: int) -> None:
+        """Wait until so many tasks of the outlet are done, but no longer than that."""
+        outlet.wait(seconds, enough)
 
     @abstractmethod
     def close(self, deadline: Deadline) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flowdsl.reactive.bell import Bell
@@ -11,21 +10,11 @@ from flowdsl.reactive.workers import Outlet, Task, Workers
 from flowdsl.stages.unfinished import Entry
 from flowdsl.strategies.slots import Failed, Succeeded, next_assignment
 
-Outcome = Succeeded[Any] | Failed
+Ended = tuple[Entry, Succeeded[Any] | Failed]
+"""A value whose attempt is over, and how it ended."""
 
-
-class Attempt(Task):
-    """One attempt at the value of an entry; the one that counts is ``entry.task``."""
-
-    __slots__ = ("entry",)
-
-    def __init__(self, entry: Entry, assignment: int, outlet: Outlet) -> None:
-        super().__init__(entry.value, entry.attempts, assignment, outlet)
-        self.entry = entry
-
-    @property
-    def counts(self) -> bool:
-        return self.entry.task is self
+WORTH_WAKING = 4
+"""So many of a full stage have to be done before it is worth waking up for them: a part of all, one in so many."""
 
 
 class Attempts:
@@ -36,10 +25,14 @@ class Attempts:
         self._clock = workers.clock
         self._outlet = Outlet(bell)
         self._assignment = next_assignment()
-        self._handed: deque[Attempt] = deque()
+        self._counting: dict[Task, None] = {}
+        """Those under way, in the order in which they were handed out; what others bring does not count."""
         self._late_at: float | None = None
         """When the first of them may have exceeded its time."""
-        self.under_way = 0
+
+    @property
+    def under_way(self) -> int:
+        return len(self._counting)
 
     @property
     def capacity(self) -> int:
@@ -48,7 +41,7 @@ class Attempts:
     @property
     def room(self) -> int:
         """How many more may be handed out."""
-        return self._workers.capacity - self.under_way
+        return self._workers.capacity - len(self._counting)
 
     @property
     def has_news(self) -> bool:
@@ -56,58 +49,58 @@ class Attempts:
 
     def begin(self, entries: Sequence[Entry]) -> None:
         """Hand out an attempt at each of these."""
-        tasks: list[Attempt] = []
+        outlet, assignment = self._outlet, self._assignment
+        tasks: list[Task] = []
         for entry in entries:
             entry.attempts += 1
-            entry.task = task = Attempt(entry, self._assignment, self._outlet)
-            tasks.append(task)
-        self._now_under_way(len(tasks))
-        self._handed.extend(tasks)
+            tasks.append(Task(entry.value, entry.attempts, assignment, outlet, entry))
+        self._counting.update(dict.fromkeys(tasks))
+        self._bell.under_way += len(tasks)
         if self._timeout is not None and self._late_at is None:
             self._late_at = self._clock() + self._timeout
         self._workers.hand_out(tasks)
 
-    def collect(self) -> Iterator[tuple[Entry, Outcome]]:
+    def collect(self) -> list[Ended]:
         """What came to an end. Raises FlowError if the workers cannot go on."""
         self._workers.check()
         self._bell.news = False
-        done = self._outlet.done
+        done, counting = self._outlet.done, self._counting
+        ended: list[Ended] = []
         while done:
-            task: Any = done.popleft()
-            if task.counts:
-                self._end(task)
-                yield task.entry, task.outcome
+            task = done.popleft()
+            if task in counting and task.outcome is not None:
+                del counting[task]
+                ended.append((task.entry, task.outcome))
+        self._bell.under_way -= len(ended)
         if self._late_at is not None and self._clock() >= self._late_at:
-            yield from self._late(self._timeout or 0.0)
-        self._tidy()
+            ended += self._late(self._timeout or 0.0)
+        return ended
 
     def cancel(self, *, begun: bool) -> None:
         """Nobody wants them any more; with ``begun=False`` only those that have not begun."""
-        tasks = [task for task in self._handed if task.counts and (begun or task.began is None)]
+        tasks = [task for task in self._counting if begun or task.began is None]
         for task in tasks:
-            task.abandoned = True
-            self._end(task)
+            self._abandon(task)
         if tasks:
             self._workers.cancel(tasks)
-        self._tidy()
 
-    def wait(self, seconds: float, entry: Entry | None = None) -> None:
-        """Let that time pass, or less: until the entry's attempt is over, or without one until any is."""
-        self._workers.wait(seconds, None if entry is None else entry.task, self._outlet)
+    def wait_for_some(self, seconds: float) -> None:
+        """Let that time pass, or less: until so many are done that it is worth looking at them."""
+        self._workers.wait(seconds, self._outlet, max(1, min(self.capacity // WORTH_WAKING, self.under_way)))
 
     def deadline(self) -> float | None:
         """When to collect again at the latest."""
         if self._outlet.done:
             return self._clock()
-        if not self.under_way:
+        if not self._counting:
             return None
         moments = (self._workers.deadline(), self._late_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _late(self, limit: float) -> Iterator[tuple[Entry, Outcome]]:
-        now, late, others = self._clock(), list[Attempt](), list[float]()
-        for task in self._handed:
-            if task.counts and task.outcome is None:
+    def _late(self, limit: float) -> list[Ended]:
+        now, late, others = self._clock(), list[Task](), list[float]()
+        for task in self._counting:
+            if task.outcome is None:
                 until = (now if task.began is None else task.began) + limit
                 if until > now:
                     others.append(until)
@@ -115,22 +108,11 @@ class Attempts:
                     late.append(task)
         self._late_at = min(others, default=None)
         for task in late:
-            task.abandoned = True
-            self._end(task)
+            self._abandon(task)
             self._workers.give_up(task)
-            yield task.entry, Failed(TimeoutError(f"it did not end within {limit:g} s"))
+        return [(task.entry, Failed(TimeoutError(f"it did not end within {limit:g} s"))) for task in late]
 
-    def _end(self, task: Attempt) -> None:
-        task.entry.task = None
-        self._now_under_way(-1)
-
-    def _now_under_way(self, more: int) -> None:
-        self.under_way += more
-        self._bell.under_way += more
-
-    def _tidy(self) -> None:
-        handed = self._handed
-        while handed and not handed[0].counts:
-            handed.popleft()
-        if len(handed) > 2 * self.under_way + self._workers.capacity:
-            self._handed = deque(task for task in handed if task.counts)
+    def _abandon(self, task: Task) -> None:
+        task.abandoned = True
+        del self._counting[task]
+        self._bell.under_way -= 1

@@ -18,12 +18,11 @@ from flowdsl.stages.ledger import MOST_APART
 from flowdsl.stages.orders import Order
 from flowdsl.stages.switch import GRACE
 from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.slots import Succeeded
 from flowdsl.strategies.step import DRAIN_PAUSE, Step
 from flowdsl.types import FilteredPayload, Message
 
 SUBMIT_SECONDS = 0.005
-"""A full stage waits so long for its oldest work before it rejects: rejecting costs more than waiting."""
+"""A full stage waits so long for work to end before it rejects: rejecting costs more than waiting."""
 TURN_SECONDS = 0.05
 """Workers that run on this very thread get no more than that at a time."""
 
@@ -102,7 +101,7 @@ class ConcurrentStage(Step[Any, Any]):
 
     def rest(self, deadline: Deadline) -> None:
         left = deadline.remaining()
-        self._attempts.wait(DRAIN_PAUSE if left is None else min(left, DRAIN_PAUSE))
+        self._attempts.wait_for_some(DRAIN_PAUSE if left is None else min(left, DRAIN_PAUSE))
 
     # -- beginning ------------------------------------------------------------------------------------------------
 
@@ -117,7 +116,7 @@ class ConcurrentStage(Step[Any, Any]):
             left = until - self.clock()
             if left <= 0:
                 return
-            self._attempts.wait(left, self._order.next)
+            self._attempts.wait_for_some(left)
             if not self._attempts.has_news:
                 return
             self._later(self._turn)
@@ -135,16 +134,13 @@ class ConcurrentStage(Step[Any, Any]):
 
     def _collect(self) -> None:
         try:
-            for entry, outcome in self._attempts.collect():
-                if isinstance(outcome, Succeeded):
-                    self._endings.succeeded(entry, outcome.value)
-                elif isinstance(outcome.error, Exception):
-                    self._endings.failed(entry, outcome.error)
-                else:
-                    self._switch.interrupted(outcome.error)
+            ended = self._attempts.collect()
         except FlowError:
             self.abandon()  # the workers cannot go on: the run ends
             raise
+        interrupt = self._endings.ended(ended)
+        if interrupt is not None:
+            self._switch.interrupted(interrupt)
 
     def _leave(self) -> None:
         try:

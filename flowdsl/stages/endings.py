@@ -5,17 +5,19 @@ Nothing leaves with a mark above the lowest record that stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 from flowdsl.chunks import Chunk, progress
+from flowdsl.stages.attempts import Ended
 from flowdsl.stages.failures import Failure, Verdict
 from flowdsl.stages.flattening import FlatMapKernel
 from flowdsl.stages.kernel import Unusable
 from flowdsl.stages.orders import Order
 from flowdsl.stages.results import CallResults
 from flowdsl.stages.unfinished import Entry, Unfinished, origins_of
+from flowdsl.strategies.slots import Succeeded
 
 Finisher = CallResults | FlatMapKernel
 """Knows what to make of results."""
@@ -36,10 +38,11 @@ class Endings:
         """Take a chunk; what may begin of it is with the order."""
         if not chunk.values and not self._unfinished:
             self._told = -1  # it may stand for positions that moved, and has to be handed on, however low its mark
-        for entry in self._unfinished.add(chunk):
-            if key is not None:
+        entries = self._unfinished.add(chunk)
+        if key is not None:
+            for entry in entries:
                 self._find_key(entry, key)
-            self._order.arrived(entry)
+        self._order.arrived(entries)
 
     def _find_key(self, entry: Entry, key: Callable[[Any], Any]) -> None:
         """A value whose key cannot be found failed: nothing is gained by trying again."""
@@ -65,18 +68,32 @@ class Endings:
 
     # -- outcomes -------------------------------------------------------------------------------------------------
 
-    def succeeded(self, entry: Entry, result: Any) -> None:
-        entry.result = result
-        self._end(entry)
+    def ended(self, attempts: Iterable[Ended]) -> BaseException | None:
+        """These attempts are over. Returns what is no failure of a value: an interrupt that a function raised."""
+        over: list[Entry] = []
+        interrupt: BaseException | None = None
+        for entry, outcome in attempts:
+            if isinstance(outcome, Succeeded):
+                entry.result = outcome.value
+                entry.is_done, entry.waits = True, False
+                over.append(entry)
+            elif not isinstance(outcome.error, Exception):
+                interrupt = interrupt or outcome.error
+            elif self._failed(entry, outcome.error):
+                over.append(entry)
+        self._order.ended(over)
+        return interrupt
 
-    def failed(self, entry: Entry, error: Exception) -> None:
+    def _failed(self, entry: Entry, error: Exception) -> bool:
+        """Whether that was the last attempt."""
         failure = self._failure(entry, error)
         again = self._kernel.handler.again(failure)
         if again is None:
             entry.failure = failure
-            self._end(entry)
-        else:
-            self._wait_until(again, entry)
+            entry.is_done, entry.waits = True, False
+            return True
+        self._wait_until(again, entry)
+        return False
 
     def next_try(self) -> float | None:
         """When somebody who failed is to be tried again."""
@@ -89,10 +106,6 @@ class Endings:
 
     def try_no_more(self) -> None:
         self._waiting.clear()
-
-    def _end(self, entry: Entry) -> None:
-        entry.is_done, entry.waits = True, False
-        self._order.ended(entry)
 
     def _wait_until(self, moment: float, entry: Entry) -> None:
         entry.waits, entry.is_done = True, False
@@ -140,9 +153,8 @@ class Endings:
             self._reopen(entries[at], unusable.error)
             self._hand_results_on(entries, start, at)
             return False
-        for entry in some:
-            self._unfinished.finish(entry)
-            self._order.left(entry)
+        self._unfinished.finish(some)
+        self._order.left(some)
         count = self._kernel.step.count
         count.received += len(some)
         count.emitted += self._kernel.emitted(out)
@@ -165,6 +177,6 @@ class Endings:
         """Ask what to do about a failed value; False if it has to wait."""
         if self._kernel.handler.handle(failure) is Verdict.WAIT:
             return False
-        self._unfinished.finish(entry)
-        self._order.left(entry)
+        self._unfinished.finish([entry])
+        self._order.left([entry])
         return True

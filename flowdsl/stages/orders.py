@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from flowdsl.stages.unfinished import Entry
 from flowdsl.types import Partition
 
-WAKE_AT = 32
-"""Where results leave in order, it is this one that is waited for: waking up for each costs more than the work."""
-
 
 class Order(ABC):
     """Where the entries of one stage are between their arrival and the moment in which they leave."""
@@ -20,14 +17,13 @@ class Order(ABC):
         self.ready: deque[Entry] = deque()
         """What may begin, in this order."""
 
-    def arrived(self, entry: Entry) -> None:
-        """A value was accepted. One that failed before it could begin does not begin."""
-        if not entry.is_done:
-            self.ready.append(entry)
+    def arrived(self, entries: Sequence[Entry]) -> None:
+        """Values were accepted. One that failed before it could begin does not begin."""
+        self.ready.extend([entry for entry in entries if not entry.is_done])
 
     @abstractmethod
-    def ended(self, entry: Entry) -> None:
-        """Its work came to its end, well or not."""
+    def ended(self, entries: Sequence[Entry]) -> None:
+        """Their work came to its end, well or not."""
 
     @abstractmethod
     def take(self) -> list[Entry]:
@@ -37,8 +33,8 @@ class Order(ABC):
     def give_back(self, entries: Sequence[Entry]) -> None:
         """These could not leave after all, and will be the first to leave next time."""
 
-    def left(self, entry: Entry) -> None:  # noqa: B027  # for those that hold others back
-        """It left, or was dropped."""
+    def left(self, entries: Sequence[Entry]) -> None:  # noqa: B027  # for those that hold others back
+        """They left, or were dropped."""
 
     def reopened(self, entry: Entry) -> None:  # noqa: B027  # for those that keep entries in order
         """It was taken, but its result cannot be used and it is tried again."""
@@ -48,11 +44,6 @@ class Order(ABC):
     def has_leaving(self) -> bool:
         """Whether ``take`` has something to give."""
 
-    @property
-    def next(self) -> Entry | None:
-        """One whose end is worth waking up for, since others will leave with it; None where any is."""
-        return None
-
 
 class AsReady(Order):
     """Values leave as soon as they are ready, and pass each other."""
@@ -61,13 +52,12 @@ class AsReady(Order):
         super().__init__()
         self._done: deque[Entry] = deque()
 
-    def arrived(self, entry: Entry) -> None:
-        super().arrived(entry)
-        if entry.is_done:
-            self._done.append(entry)
+    def arrived(self, entries: Sequence[Entry]) -> None:
+        super().arrived(entries)
+        self._done.extend([entry for entry in entries if entry.is_done])
 
-    def ended(self, entry: Entry) -> None:
-        self._done.append(entry)
+    def ended(self, entries: Sequence[Entry]) -> None:
+        self._done.extend(entries)
 
     @property
     def has_leaving(self) -> bool:
@@ -88,20 +78,24 @@ class ByKey(AsReady):
         super().__init__()
         self._lanes: dict[object, deque[Entry]] = {}
 
-    def arrived(self, entry: Entry) -> None:
-        lane = self._lanes.get(entry.key)
-        if lane is None:
-            self._lanes[entry.key] = deque()
-            super().arrived(entry)
-        else:
-            lane.append(entry)
+    def arrived(self, entries: Sequence[Entry]) -> None:
+        first: list[Entry] = []
+        for entry in entries:
+            lane = self._lanes.get(entry.key)
+            if lane is None:
+                self._lanes[entry.key] = deque()
+                first.append(entry)
+            else:
+                lane.append(entry)
+        super().arrived(first)
 
-    def left(self, entry: Entry) -> None:
-        lane = self._lanes[entry.key]
-        if lane:
-            self.ready.append(lane.popleft())
-        else:
-            del self._lanes[entry.key]
+    def left(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            lane = self._lanes[entry.key]
+            if lane:
+                self.ready.append(lane.popleft())
+            else:
+                del self._lanes[entry.key]
 
 
 class AsArrived(Order):
@@ -113,12 +107,12 @@ class AsArrived(Order):
         self._has_ended = False
         """Whether anything ended since it was last looked at what may pass others."""
 
-    def arrived(self, entry: Entry) -> None:
-        super().arrived(entry)
-        self._entries.append(entry)
+    def arrived(self, entries: Sequence[Entry]) -> None:
+        super().arrived(entries)
+        self._entries.extend(entries)
 
-    def ended(self, entry: Entry) -> None:  # noqa: ARG002  # it stands where it stands
-        """Its turn comes when it is the first, or may pass the first."""
+    def ended(self, entries: Sequence[Entry]) -> None:  # noqa: ARG002  # they stand where they stand
+        """Their turn comes when they are the first, or may pass the first."""
         self._has_ended = True
 
     def take(self) -> list[Entry]:
@@ -158,11 +152,3 @@ class AsArrived(Order):
     @property
     def has_leaving(self) -> bool:
         return bool(self._entries) and self._entries[0].is_done
-
-    @property
-    def next(self) -> Entry | None:
-        entries = self._entries
-        if not entries:
-            return None
-        later = entries[min(WAKE_AT, len(entries) - 1)]
-        return entries[0] if later.task is None else later

@@ -6,7 +6,7 @@ offsets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flowdsl.chunks import Chunk, Origins
@@ -21,32 +21,29 @@ Members = list[tuple[Records, int, int]]
 class Lot:
     """A chunk as it was accepted, and which of its values are finished. ``number``: how many values came before it."""
 
-    __slots__ = ("chunk", "finished", "first", "left", "number")
+    __slots__ = ("_first", "chunk", "finished", "left", "number")
 
     def __init__(self, chunk: Chunk[Any], number: int) -> None:
         self.chunk, self.number = chunk, number
         self.left = len(chunk)
-        self.first = 0
-        """The index of the first value that is not finished."""
         self.finished = bytearray(self.left)
+        self._first = 0
 
-    def finish(self, index: int) -> None:
-        self.finished[index] = 1
-        self.left -= 1
-        if index == self.first and self.left:
-            self.first = self.finished.index(0, index)
+    @property
+    def first(self) -> int:
+        """The index of the first value that is not finished, while one is left."""
+        self._first = self.finished.index(0, self._first)
+        return self._first
 
 
 class Entry:
-    """One value. ``result`` counts once ``is_done`` and there is no ``failure``."""
+    """One value, and how often it was attempted. ``result`` counts once ``is_done`` and there is no ``failure``."""
 
-    __slots__ = ("attempts", "failure", "index", "is_done", "key", "lot", "result", "task", "value", "waits")
+    __slots__ = ("attempts", "failure", "index", "is_done", "key", "lot", "result", "value", "waits")
 
     def __init__(self, lot: Lot, index: int, value: Any) -> None:
         self.lot, self.index, self.value = lot, index, value
         self.attempts = 0
-        self.task: Any = None
-        """The attempt that counts; what others bring does not."""
         self.key: Any = None
         self.result: Any = None
         self.failure: Failure | None = None
@@ -80,11 +77,13 @@ class Unfinished:
         self._count += len(chunk)
         return [Entry(lot, index, value) for index, value in enumerate(chunk.values)]
 
-    def finish(self, entry: Entry) -> None:
-        lot = entry.lot
-        lot.finish(entry.index)
-        if not lot.left:
-            del self._lots[lot.number]
+    def finish(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            lot = entry.lot
+            lot.finished[entry.index] = 1
+            lot.left -= 1
+            if not lot.left:
+                del self._lots[lot.number]
 
     def clear(self) -> None:
         self._lots.clear()
@@ -107,10 +106,9 @@ class Unfinished:
 
 def origins_of(entries: Sequence[Entry]) -> Origins:
     """Where these values came from: a piece of one chunk, where they are that."""
-    first, last = entries[0], entries[-1]
-    lot, stop = first.lot, last.index + 1
-    if last.lot is lot and stop - first.index == len(entries) and all(entry.lot is lot for entry in entries):
-        ordered = all(entry.index == at for at, entry in enumerate(entries, first.index))
-        if ordered:
-            return lot.chunk.origins.part(first.index, stop)
+    lot, start = entries[0].lot, entries[0].index
+    stop = start + len(entries)
+    in_order = [entry.index for entry in entries] == list(range(start, stop))
+    if in_order and all(entry.lot is lot for entry in entries):
+        return lot.chunk.origins.part(start, stop)
     return Grouped([[(entry.lot.chunk.origins, entry.index, entry.index + 1)] for entry in entries])

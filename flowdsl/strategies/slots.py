@@ -11,7 +11,7 @@ from collections import deque
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-from attrs import frozen
+from attrs import define
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.errors import InvalidMessage
@@ -32,16 +32,16 @@ def next_assignment() -> int:
     return next(_assignments)
 
 
-@frozen
+@define(eq=False)
 class Succeeded(Generic[Result]):
-    """A piece of work came to its end."""
+    """A piece of work came to its end. Not changed once it is made."""
 
     value: Result
 
 
-@frozen
+@define(eq=False)
 class Failed:
-    """A piece of work raised."""
+    """A piece of work raised. Not changed once it is made."""
 
     error: BaseException
 
@@ -49,7 +49,7 @@ class Failed:
 class Work(Generic[Result]):
     """One attempt at one message; all that a worker holds.
 
-    No lock is needed. ``outcome`` goes from None to a complete, frozen object by one assignment, which the interpreter
+    No lock is needed. ``outcome`` goes from None to a complete object by one assignment, which the interpreter
     does not divide: who reads it sees nothing or everything. A later attempt is another ``Work``, and a new assignment
     has other slots, so whatever a late worker writes is read by nobody. ``abandoned`` goes from False to True, written
     by the pipeline's thread alone; a worker that reads it too early does work for nothing, and no harm.

@@ -55,7 +55,7 @@ class VirtualWorkers(Workers):
         self._waiting.extend(tasks)
         self.check()
 
-    def wait(self, seconds: float, task: Task | None, outlet: Outlet) -> None:  # noqa: ARG002  # nothing happens meanwhile
+    def wait(self, seconds: float, outlet: Outlet, enough: int) -> None:  # noqa: ARG002  # nothing happens meanwhile
         self.clock.sleep(seconds)
         self.check()
 

@@ -21,8 +21,8 @@ SLOW_MUTANTS = (
         "a value that left is the first that stays",
         PREFIX,
         "stages/unfinished.py",
-        "self.first = self.finished.index(0, index)",
-        "self.first = len(self.finished) - 1",
+        "self._first = self.finished.index(0, self._first)",
+        "self._first = len(self.finished) - 1",
     ),
     Mutant(
         "only the newest chunk holds offsets back",
@@ -42,8 +42,8 @@ SLOW_MUTANTS = (
         "what fails elsewhere counts as done",
         "7: a failing record stops the flow, and is not committed",
         "stages/endings.py",
-        "        if again is None:\n            entry.failure = failure\n            self._end(entry)\n",
-        "        if again is None:\n            self._end(entry)\n",
+        "            entry.failure = failure\n            entry.is_done",
+        "            entry.is_done",
     ),
     Mutant(
         "keys do not wait for themselves",
@@ -120,7 +120,7 @@ SLOW_MUTANTS = (
         "a result that comes after its time counts",
         LATE,
         "stages/attempts.py",
-        "        return self.entry.task is self\n",
-        "        return self.entry.task is self or self.outcome is not None\n",
+        "            if task in counting and task.outcome is not None:\n                del counting[task]\n",
+        "            if task.outcome is not None:\n                counting.pop(task, None)\n",
     ),
 )

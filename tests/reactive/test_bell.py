@@ -30,23 +30,35 @@ def test_what_happened_before_the_wait_is_not_waited_for():
     assert monotonic() - before < LONG / 2
 
 
-def test_thread_that_waits_for_one_task_sleeps_through_the_others():
-    bell = Bell()
-    outlet = Outlet(bell)
+def test_thread_that_waits_for_two_tasks_sleeps_through_the_first():
+    outlet = Outlet(Bell())
     first, second = Task("a", 1, 1, outlet), Task("b", 1, 1, outlet)
-    woken = []
+    woken: list[list[Task]] = []
 
     def wait() -> None:
-        bell.wait(LONG, lambda: first.outcome is not None, first)
-        woken.append((first.outcome is not None, second.outcome is not None))
+        outlet.wait(LONG, 2)
+        woken.append(list(outlet.done))
 
+    before = monotonic()
     thread = threading.Thread(target=wait)
     thread.start()
-    second.succeed(2)
-    first.succeed(1)
+    outlet.put(second)
+    outlet.put(first)
     thread.join()
-    assert woken == [(True, True)]
-    assert list(outlet.done) == [second, first]
+    assert woken == [[second, first]]
+    assert monotonic() - before < LONG / 2
+
+
+def test_tasks_that_come_together_wake_whoever_waits_for_fewer():
+    outlet = Outlet(Bell())
+    tasks = [Task(n, 1, 1, outlet) for n in range(3)]
+    ringer = threading.Timer(0.05, outlet.put_all, [tasks])
+    before = monotonic()
+    ringer.start()
+    outlet.wait(LONG, 2)
+    ringer.join()
+    assert list(outlet.done) == tasks
+    assert monotonic() - before < LONG / 2
 
 
 def test_no_wake_is_lost_between_threads_that_pass_a_ball():

@@ -38,7 +38,7 @@ class Stage:
 
     def outcomes(self, tasks: list[Task]) -> list[Any]:
         def arrived() -> bool:
-            self.workers.wait(0.5, None, self.outlet)
+            self.workers.wait(0.5, self.outlet, 1)
             self.workers.check()
             return all(task.outcome is not None for task in tasks)
 
