@@ -25,7 +25,8 @@ from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Done, Kernel, Unusable
 from flowdsl.stages.parts import Build, Part, Standing, Strategy
-from flowdsl.stages.producing import ProduceStage, Sendable
+from flowdsl.stages.producing import ProduceStage
+from flowdsl.stages.sending import Sendable
 
 if TYPE_CHECKING:
     from flowdsl.flow.flow import ClosedFlow, Flow

@@ -69,7 +69,7 @@ STAGES = (
     Mutant(
         "acknowledgements are not waited for",
         "1: delivered means acknowledged",
-        "stages/producing.py",
+        "stages/sending.py",
         "return self.is_sent and not self.delivery.waiting",
         "return self.is_sent",
     ),
@@ -238,18 +238,18 @@ STAGES = (
     Mutant(
         "what the producer had no room for is lost",
         "reject before touching; own after accepting; pop after downstream accepted",
-        "stages/producing.py",
-        "sending.taken += self._producer.send(rest, sending.delivery, sending.taken)",
-        "sending.taken += len(rest) + 0 * self._producer.send(rest, sending.delivery, sending.taken)",
+        "stages/sending.py",
+        "self._taken += producer.send(rest, self.delivery, self._taken)",
+        "self._taken += len(rest) + 0 * producer.send(rest, self.delivery, self._taken)",
     ),
     Mutant(
         "a refused record is passed over",
         "11: a record that was refused is asked about",
         "stages/producing.py",
-        """        while failed:
-            index = min(failed)""",
-        """        while len(failed) > 1:
-            index = min(failed)""",
+        """        while sending.lost:
+            index = min(sending.lost)""",
+        """        while len(sending.lost) > 1:
+            index = min(sending.lost)""",
     ),
     Mutant(
         "filtered offsets overtake what is being produced",

@@ -121,6 +121,10 @@ def slow_cases() -> dict[str, Case]:
         "tried again elsewhere, by key": Case(
             orders() | map_(upper, concurrency=3, key=key_of, on_error=PATIENT) | sink(nothing)
         ),
+        "produced again": Case(orders() | BROKER.sink("out", on_error=PATIENT)),
+        "produced again, then a dead letter": Case(
+            orders() | BROKER.sink("out", on_error=retry(2, first=0.1, then=dead_letter(letters)))
+        ),
         "in time": Case(orders() | map_(upper, concurrency=2, timeout=0.5, on_error=PATIENT) | sink(nothing)),
         "coroutines in time": Case(
             orders() | map_(later, concurrency=3, ordered=False, timeout=0.5, on_error=PATIENT) | sink(nothing)

@@ -103,6 +103,13 @@ SLOW_MUTANTS = (
         "        self._works = []\n",
     ),
     Mutant(
+        "what is to be produced again counts as acknowledged",
+        PREFIX,
+        "stages/producing.py",
+        "        if sending.again:\n",
+        "        if sending.again.clear():\n",
+    ),
+    Mutant(
         "nobody hears that all that was set aside is done",
         ENDS,
         "stages/segment.py",

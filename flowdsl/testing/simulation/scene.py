@@ -143,7 +143,9 @@ def keeps_order(plan: Plan) -> bool:
 
 
 def _passes(operator: Operator) -> bool:
-    """Whether values may pass each other here: a sink is called with several at once."""
+    """Whether values may pass each other here: a sink is called with several at once, a record is produced again."""
+    if issubclass(type(operator), ProduceTo) and isinstance(operator.on_error, Retry):
+        return True
     slow: Concurrency | None = getattr(operator, "slow", None)
     return slow is not None and (not slow.ordered or slow.key is not None or (operator.closes and slow.n > 1))
 
