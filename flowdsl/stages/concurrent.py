@@ -170,7 +170,8 @@ class ConcurrentStage(Step[Any, Any]):
 
     def _waits_in_vain(self, until: float) -> bool:
         again = self._endings.next_try()
-        is_idle = self._closed and not (self._order.ready or self._attempts.under_way)
+        order = self._order  # what leaves may let others of its key begin
+        is_idle = self._closed and not (order.ready or order.has_leaving or self._attempts.under_way)
         return is_idle and (again is None or again > until)
 
     def _drop_rest(self) -> None:

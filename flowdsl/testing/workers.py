@@ -28,6 +28,10 @@ def _no_risk() -> None:
     pass
 
 
+class AllStuckError(FlowError):
+    """Too many calls exceeded their timeout: what real threads tell by a FlowError as well."""
+
+
 @frozen
 class Chance:
     """What is left to chance in the workers of one run: the order, how long calls take, whether they fail."""
@@ -61,12 +65,13 @@ class VirtualWorkers(Workers):
 
 
 class VirtualThreads(VirtualWorkers):
-    """A call is made when it begins, and what came of it is told when it ends."""
+    """A call is made when it begins, and what came of it is told when it ends, also if nobody wants it any more."""
 
     def __init__(self, job: Job, concurrency: int, tools: Tools, chance: Chance) -> None:
         super().__init__(job, concurrency, tools, chance)
         self._running: list[tuple[float, float, int, Task, Succeeded[Any] | Failed]] = []
-        self._stuck: list[float] = []
+        self._stuck: set[Task] = set()
+        """Those that exceeded their time; others have their places."""
         self._count = 0
         self._open = ExitStack()
         self._call: Call | None = None
@@ -82,14 +87,10 @@ class VirtualThreads(VirtualWorkers):
         """A thread that has begun cannot be stopped."""
 
     def give_up(self, task: Task) -> None:
-        given_up = [entry for entry in self._running if entry[3] is task]
-        self._running = [entry for entry in self._running if entry[3] is not task]
-        self._running.sort()
-        now = self.clock()
-        self._stuck = [*(at for at in self._stuck if at > now), *(entry[0] for entry in given_up)]
+        self._stuck.update(entry[3] for entry in self._running if entry[3] is task)
         if len(self._stuck) > self._most:
             text = f"{len(self._stuck)} calls of {self._job.told} exceeded their timeout and still run"
-            raise FlowError(text)
+            raise AllStuckError(text)
 
     def close(self, deadline: Deadline) -> int:  # noqa: ARG002  # nothing is waited for
         left = sum(not entry[3].abandoned for entry in self._running)
@@ -100,7 +101,7 @@ class VirtualThreads(VirtualWorkers):
 
     def _begin(self) -> bool:
         began = False
-        while self._waiting and len(self._running) < self._most:
+        while self._waiting and len(self._running) - len(self._stuck) < self._most:
             task = self._waiting.popleft()
             if task.abandoned:
                 continue
@@ -117,9 +118,9 @@ class VirtualThreads(VirtualWorkers):
         ended = False
         while self._running and self._running[0][0] <= self.clock():
             task, outcome = heappop(self._running)[3:]
-            if not task.abandoned:
-                task.outcome = outcome
-                task.outlet.put(task)
+            self._stuck.discard(task)
+            task.outcome = outcome
+            task.outlet.put(task)
             ended = True
         return ended
 

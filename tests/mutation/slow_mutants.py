@@ -8,6 +8,7 @@ PREFIX = "3: out-of-order completion commits the contiguous prefix"
 ORDER = "order as promised, whatever fails, waits or is tried again"
 ENDS = "what is done is committed in the end"
 LATE = "what a late worker brings counts no more"
+TIME = "what exceeds its time is a failed record"
 
 SLOW_MUTANTS = (
     Mutant(
@@ -49,8 +50,8 @@ SLOW_MUTANTS = (
         "keys do not wait for themselves",
         ORDER,
         "stages/orders.py",
-        "        if lane is None:\n            self._lanes[entry.key] = deque()\n",
-        "        if True:\n            self._lanes[entry.key] = deque()\n",
+        "            if lane is None:\n                self._lanes[entry.key] = deque()\n",
+        "            if True:\n                self._lanes[entry.key] = deque()\n",
     ),
     Mutant(
         "results leave as they are ready where order was promised",
@@ -129,5 +130,82 @@ SLOW_MUTANTS = (
         "stages/attempts.py",
         "            if task in counting and task.outcome is not None:\n                del counting[task]\n",
         "            if task.outcome is not None:\n                counting.pop(task, None)\n",
+    ),
+    Mutant(
+        "what an assignment left behind counts in the next",
+        LATE,
+        "stages/attempts.py",
+        "            if task in counting and task.outcome is not None:\n                del counting[task]\n",
+        "            if task.outcome is not None:\n                counting.pop(task, None)\n",
+        also=(("self._outlet = Outlet(bell)", 'self._outlet = workers.__dict__.setdefault("outlet", Outlet(bell))'),),
+    ),
+    Mutant(
+        "what exceeded its time counts as done",
+        TIME,
+        "stages/attempts.py",
+        'Failed(TimeoutError(f"it did not end within {limit:g} s"))',
+        "Succeeded(None)",
+    ),
+    Mutant(
+        "what exceeded its time is forgotten",
+        TIME,
+        "stages/attempts.py",
+        "            ended += self._late(self._timeout or 0.0)\n",
+        "            self._late(self._timeout or 0.0)\n",
+    ),
+    Mutant(
+        "what is tried again leaves before it is done",
+        PREFIX,
+        "stages/endings.py",
+        "        self._wait_until(again, entry)\n        return False\n",
+        "        self._wait_until(again, entry)\n        return True\n",
+    ),
+    Mutant(
+        "what waits for its next attempt is forgotten",
+        ENDS,
+        "stages/endings.py",
+        "            self._order.ready.appendleft(heappop(self._waiting)[2])\n",
+        "            heappop(self._waiting)\n",
+    ),
+    Mutant(
+        "all that wait for a key begin together",
+        ORDER,
+        "stages/orders.py",
+        "            if lane:\n                self.ready.append(lane.popleft())\n            else:\n",
+        "            self.ready.extend(lane)\n            lane.clear()\n            if not lane:\n",
+    ),
+    Mutant(
+        "what could not leave in its order goes to the end",
+        ORDER,
+        "stages/orders.py",
+        "        self._entries.extendleft(reversed(entries))\n",
+        "        self._entries.extend(entries)\n",
+    ),
+    Mutant(
+        "what could not leave as it was ready is forgotten",
+        ENDS,
+        "stages/orders.py",
+        "        self._done.extendleft(reversed(entries))\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "nobody waits for what has begun",
+        "8: a stop and a rebalance join what is under way",
+        "stages/concurrent.py",
+        "        return bool(self._endings)\n",
+        "        return False\n",
+    ),
+    Mutant(
+        "what a stop drops leaves with what has begun",
+        PREFIX,
+        "stages/concurrent.py",
+        "        self._order.ready.clear()\n        self._endings.try_no_more()\n",
+        "        self._endings.ended([(entry, Succeeded(None)) for entry in self._order.ready])\n        self._endings.try_no_more()\n",
+        also=(
+            (
+                "from flowdsl.strategies.step import",
+                "from flowdsl.strategies.slots import Succeeded\nfrom flowdsl.strategies.step import",
+            ),
+        ),
     ),
 )

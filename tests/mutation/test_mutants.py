@@ -35,10 +35,11 @@ def broken(folder: Path, mutant: Mutant) -> Path:
 
 
 def changed(text: str, mutant: Mutant) -> str:
-    assert text.count(mutant.before) == 1, f"the text that {mutant.name!r} replaces is gone: write the mutant anew"
-    mutated = text.replace(mutant.before, mutant.after)
-    compile(mutated, mutant.file, "exec")
-    return mutated
+    for before, after in ((mutant.before, mutant.after), *mutant.also):
+        assert text.count(before) == 1, f"the text that {mutant.name!r} replaces is gone: write the mutant anew"
+        text = text.replace(before, after)
+    compile(text, mutant.file, "exec")
+    return text
 
 
 def test_every_mutant_can_be_written() -> None:

@@ -15,14 +15,20 @@ from flowdsl.testing import simulate
 from tests.mutation.mutant import Mutant
 from tests.mutation.slow_flows import SLOW_CASES
 from tests.mutation.slow_mutants import SLOW_MUTANTS
-from tests.mutation.test_mutants import broken
+from tests.mutation.test_mutants import PACKAGE, broken, changed
 
 HUNT = Path(__file__).with_name("hunt_slow.py")
 SEEDS = 500
 
 ASKED = os.environ.get("FLOWDSL_SEEDS")
 UNBROKEN = int(ASKED or "240")
-"""Few unless more are asked for: a seed of slow work takes half a second, one of other flows some milliseconds."""
+"""Few unless more are asked for: a seed takes some hundredths of a second."""
+
+
+def test_every_mutant_of_slow_work_can_be_written() -> None:
+    assert len({mutant.name for mutant in SLOW_MUTANTS}) == len(SLOW_MUTANTS)
+    for mutant in SLOW_MUTANTS:
+        changed((PACKAGE / mutant.file).read_text(), mutant)
 
 
 @pytest.mark.slow

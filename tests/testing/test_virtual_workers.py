@@ -169,3 +169,19 @@ def test_a_driver_runs_inside_a_running_loop():
         return driver.outputs
 
     assert asyncio.run(main()) == [b"0", b"1"]
+
+
+def test_what_is_done_and_cannot_leave_yet_lets_its_key_go_on_when_partitions_are_taken_away():
+    async def soon(value: bytes) -> bytes:
+        await asyncio.sleep(0.05)
+        return value
+
+    driver = Driver(orders() | map_(soon, concurrency=2, key=len) | sink(nothing), commit=immediately)
+    send(driver, 4)
+    driver.run_until_idle()
+    for _ in range(100):
+        driver.reject_next("nothing")
+    driver.revoke(0)
+    assert driver.outputs == [b"0", b"1", b"2", b"3"]
+    assert driver.committed == {PLACE: 4}
+    driver.close()

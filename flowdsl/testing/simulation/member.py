@@ -22,7 +22,7 @@ from flowdsl.testing.simulation.producer import Epochs, SimulatedProducer
 from flowdsl.testing.simulation.risky import risky
 from flowdsl.testing.simulation.scene import Scene
 from flowdsl.testing.virtual import VirtualClock
-from flowdsl.testing.workers import Chance, open_virtually
+from flowdsl.testing.workers import AllStuckError, Chance, open_virtually
 from flowdsl.types import CommitPolicy
 
 Got = Callable[[str, Any, "Member", Epochs], None]
@@ -107,6 +107,13 @@ class Member:
         pipeline = self.loop.pipelines.current
         return pipeline is not None and pipeline.next_deadline() is not None
 
+    @property
+    def has_work(self) -> bool:
+        """Whether it has records that are not done, or will do something by itself."""
+        pipeline = self.loop.pipelines.current
+        holds = pipeline is not None and pipeline.held_by() is not None
+        return holds or self.has_plans or not self.loop.feeder.is_empty
+
     def begin(self) -> None:
         self.loop.begin()
 
@@ -151,7 +158,7 @@ class Member:
     def unexpected(self) -> BaseException | None:
         """What it died of, if nobody made it."""
         error = self.error
-        if error is None or isinstance(error, SimulatedFault | BrokerError | StopTimeout):
+        if error is None or isinstance(error, SimulatedFault | BrokerError | StopTimeout | AllStuckError):
             return None
         if isinstance(error, StepFailed) and isinstance(error.__cause__, SimulatedFault | BrokerError | TimeoutError):
             return None

@@ -13,6 +13,8 @@ from flowdsl.types import Partition
 MOST_ROUNDS = 6_000
 QUIET_SECONDS = 1.5
 """Without a read, a delivery or a commit for so long, beyond what the flow itself waits, the world is at rest."""
+LONG_TURN = 0.5
+"""Seconds that one turn of one member may take, and the others go on as if nothing had happened."""
 MOST_BUSY_TURNS = 12
 IDLE_TURNS = 6
 """Turns that bring nothing, in a row, after which a faultless run is at its end."""
@@ -102,13 +104,20 @@ def _turn_alone(world: World, member: Member) -> None:
 
 
 def _until_quiet(world: World) -> None:
-    world.last_event = world.clock()
+    """Until nothing has happened for a while, and nobody has had anything for which it is worth waiting longer."""
+    world.last_event = busy = world.clock()
     for _ in range(MOST_ROUNDS):
         if not world.alive and world.ended_by_itself and _uncommitted(world) is not None:
             world.join()
-        if not world.alive or world.clock() - world.last_event > QUIET_SECONDS + world.scene.patience:
+        now = world.clock()
+        if any(member.has_work for member in world.alive):
+            busy = now
+        quiet = now - world.last_event
+        if not world.alive or min(quiet, now - busy) > QUIET_SECONDS or quiet > QUIET_SECONDS + world.scene.patience:
             return
         world.one_turn()
+        if world.clock() - now > LONG_TURN:
+            busy = world.clock()  # the others had no turn meanwhile, and may even be taken for dead
     world.oracle.broken("converges", f"the members do not come to rest within {MOST_ROUNDS} turns")
     world.oracle.raise_violation()
 
