@@ -18,6 +18,13 @@ def test_nothing_is_lost_whatever_happens(protocol: str) -> None:
     assert not report.findings, str(report)
 
 
+@pytest.mark.parametrize("step", ["threads", "coroutines", "processes"])
+def test_nothing_is_lost_whatever_happens_to_slow_work(step: str) -> None:
+    report = chaos(COOPERATIVE, seed=2026, seconds=20.0, rate=1000, step=step)
+    print(report)  # noqa: T201  # as above
+    assert not report.findings, str(report)
+
+
 def test_chaos_finds_a_member_that_commits_what_it_read() -> None:
     # With this seed a member is killed, which loses what it holds.
     report = chaos(COOPERATIVE, seed=47, seconds=3.0, rate=1000, program="tests.kafka.chaos.hasty")

@@ -7,6 +7,7 @@ import sys
 import time
 
 from tests.kafka.chaos.run import chaos
+from tests.kafka.chaos.steps import STEPS
 from tests.kafka.protocols import PROTOCOLS
 
 
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=2000, help="records a second")
     parser.add_argument("--protocol", choices=list(PROTOCOLS), action="append", help="default: each of them")
+    parser.add_argument("--step", choices=list(STEPS), default="plain", help="where members do their work")
     given = parser.parse_args()
     begun = time.monotonic()
 
@@ -24,7 +26,7 @@ def main() -> int:
 
     failed = False
     for protocol in given.protocol or PROTOCOLS:
-        report = chaos(protocol, seed=given.seed, seconds=given.seconds, rate=given.rate, say=say)
+        report = chaos(protocol, seed=given.seed, seconds=given.seconds, rate=given.rate, step=given.step, say=say)
         say(str(report))
         failed = failed or bool(report.findings)
     return int(failed)

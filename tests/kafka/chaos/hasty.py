@@ -1,6 +1,6 @@
 """A member as one writes it in a hurry: offsets are committed when records are read. Chaos has to find that.
 
-``hasty.py ADDRESS TOPIC GROUP PROTOCOL FILE``, as member.py.
+``hasty.py ADDRESS TOPIC GROUP PROTOCOL STEP FILE``, as member.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.kafka.protocols import settings_of
 CARELESS = {"enable.auto.commit": True, "auto.commit.interval.ms": 100, "auto.offset.reset": "earliest"}
 
 
-def main(address: str, topic: str, group: str, protocol: str, path: str) -> None:
+def main(address: str, topic: str, group: str, protocol: str, _step: str, path: str) -> None:
     consumer = Consumer({"bootstrap.servers": address, "group.id": group, **CARELESS, **settings_of(protocol)})
     consumer.subscribe([topic])
     stopped: list[int] = []

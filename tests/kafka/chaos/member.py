@@ -1,4 +1,4 @@
-"""One member of a group, as users write it: ``member.py ADDRESS TOPIC GROUP PROTOCOL FILE``.
+"""One member of a group, as users write it: ``member.py ADDRESS TOPIC GROUP PROTOCOL STEP FILE``.
 
 Its sink is a file that is synced before ``write`` returns. A line is partition, offset, value, and when it was written.
 """
@@ -12,8 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowdsl import Kafka, Record, batch, filter_, map_, sink, unbatch, with_record
+from flowdsl import Kafka, batch, filter_, sink, unbatch, with_record
 from tests.kafka.chaos.members import STOP_TIMEOUT
+from tests.kafka.chaos.steps import STEPS
 from tests.kafka.protocols import settings_of
 
 
@@ -34,19 +35,14 @@ class Synced:
         os.fsync(self._file)
 
 
-def line(pair: tuple[bytes, Record[bytes | None]]) -> str:
-    value, record = pair
-    return f"{record.partition} {record.offset} {value.decode()}"
-
-
-def main(address: str, topic: str, group: str, protocol: str, path: str) -> None:
+def main(address: str, topic: str, group: str, protocol: str, step: str, path: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)d %(message)s")
     kafka = Kafka(address)
     flow = (
         kafka.source(topic, group_id=group, settings=settings_of(protocol))
         | filter_(wanted)
         | with_record()
-        | map_(line)
+        | STEPS[step]
         | batch(50, within=0.2)
         | unbatch()
         | sink(Synced(Path(path)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +54,13 @@ class Member:
         self.process.kill()
         self.process.wait()
 
+    def kill_worker(self, pick: int) -> None:
+        """Kill one of its worker processes, if it has any yet."""
+        workers = children_of(self.process.pid)
+        if workers:
+            with suppress(ProcessLookupError):
+                os.kill(workers[pick % len(workers)], signal.SIGKILL)
+
     def freeze(self, seconds: float) -> None:
         self.process.send_signal(signal.SIGSTOP)
         self.frozen_until = time.monotonic() + seconds
@@ -59,6 +68,17 @@ class Member:
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
         self.frozen_until = 0.0
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one started and that are there."""
+    found: list[int] = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(stat.parent.name))
+    return sorted(found)
 
 
 class Members:

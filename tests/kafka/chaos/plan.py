@@ -19,6 +19,7 @@ class Kind(StrEnum):
     BROKER_PAUSE = "the broker hangs"
     BROKER_KILL = "the broker is killed and started again"
     BROKER_STOP = "the broker is stopped and started again"
+    WORKER_KILL = "a worker process of a member is killed"
 
 
 WEIGHTS = {
@@ -29,6 +30,7 @@ WEIGHTS = {
     Kind.BROKER_PAUSE: 2,
     Kind.BROKER_KILL: 1,
     Kind.BROKER_STOP: 1,
+    Kind.WORKER_KILL: 4,
 }
 
 
@@ -42,19 +44,22 @@ class Fault:
     length: float
 
 
-def plan(seed: int, seconds: float) -> list[Fault]:
+def plan(seed: int, seconds: float, *, with_workers: bool = False) -> list[Fault]:
     """Faults for about that many seconds; each kind comes once before chance decides.
+
+    ``with_workers``: members have worker processes, which may be killed.
 
     >>> plan(1, 20) == plan(1, 20), plan(1, 20) == plan(2, 20)
     (True, False)
     """
     chance = random.Random(seed)  # noqa: S311  # repeatable on purpose
-    waiting = list(Kind)
+    kinds = [kind for kind in Kind if with_workers or kind is not Kind.WORKER_KILL]
+    waiting = list(kinds)
     chance.shuffle(waiting)
     faults: list[Fault] = []
     passed = 0.0
     while passed < seconds:
-        kind = waiting.pop() if waiting else chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        kind = waiting.pop() if waiting else chance.choices(kinds, [WEIGHTS[each] for each in kinds])[0]
         length = {
             Kind.FREEZE: SESSION + chance.uniform(1.0, 3.0),
             Kind.BROKER_PAUSE: chance.uniform(0.5, SESSION + 2.0),

@@ -34,6 +34,7 @@ class Report:
     """What a run came to."""
 
     protocol: str
+    step: str
     seed: int
     faults: int
     sent: int
@@ -46,7 +47,7 @@ class Report:
     def __str__(self) -> str:
         verdict = "nothing lost, in order, commits behind the sinks" if not self.findings else "\n".join(self.findings)
         return (
-            f"{self.protocol}, seed {self.seed}: {self.faults} faults, {self.sent} records, {self.delivered} in the sinks, "
+            f"{self.protocol}, {self.step}, seed {self.seed}: {self.faults} faults, {self.sent} records, {self.delivered} in the sinks, "
             f"{self.repeated} of them again (at most {self.most_repeated}), {self.samples} samples of commits: {verdict}"
         )
 
@@ -73,6 +74,7 @@ class Run:
             Kind.JOIN: self._join,
             Kind.LEAVE: lambda: self._member(fault, lambda member: member.stop()),
             Kind.KILL: lambda: self._member(fault, lambda member: member.kill()),
+            Kind.WORKER_KILL: lambda: self._member(fault, lambda member: member.kill_worker(fault.pick)),
             Kind.FREEZE: lambda: self._member(fault, lambda member: member.freeze(fault.length)),
             Kind.BROKER_PAUSE: lambda: self._broker(self.server.pause, fault.length, self.server.resume),
             Kind.BROKER_KILL: lambda: self._broker(self.server.kill, fault.length, self.server.start),
@@ -173,15 +175,16 @@ def chaos(
     seed: int,
     seconds: float,
     rate: int = 2000,
+    step: str = "plain",
     program: str = MEMBER,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Run it; takes the seconds of the plan and about half a minute. ``program`` is the module that members run."""
+    """Run it; takes the seconds of the plan and about half a minute. ``program`` is the module that members run, with a step of steps.py."""
     topic, group = unique("chaos"), unique("group")
     server = KafkaServer()
     with tempfile.TemporaryDirectory(prefix="flowdsl-chaos-") as name:
         folder = Path(name)
-        members = Members(folder, program, [server.address, topic, group, protocol])
+        members = Members(folder, program, [server.address, topic, group, protocol, step])
         try:
             server.start()
             admin = AdminClient({"bootstrap.servers": server.address, "log_level": 0})
@@ -192,7 +195,7 @@ def chaos(
             for _ in range(2):
                 members.join()
             run.rest(5.0)
-            faults = plan(seed, seconds)
+            faults = plan(seed, seconds, with_workers=step == "processes")
             for fault in faults:
                 run.suffer(fault)
             run.settle()
@@ -208,6 +211,7 @@ def chaos(
             findings.append(f"{sinks.repeated} records came again, more than {most}")
         return Report(
             protocol,
+            step,
             seed,
             len(faults),
             len(load.sent) + len(load.unplaced),
