@@ -36,8 +36,6 @@ class Endings:
 
     def accept(self, chunk: Chunk[Any], key: Callable[[Any], Any] | None) -> None:
         """Take a chunk; what may begin of it is with the order."""
-        if not chunk.values and not self._unfinished:
-            self._told = -1  # it may stand for positions that moved, and has to be handed on, however low its mark
         entries = self._unfinished.add(chunk)
         if key is not None:
             for entry in entries:

@@ -106,6 +106,9 @@ def slow_cases() -> dict[str, Case]:
         "dead letters": Case(
             orders() | map_(later_even, concurrency=3, ordered=False, on_error=dead_letter(letters)) | sink(nothing)
         ),
+        "dead letters, in order": Case(
+            orders() | map_(later_even, concurrency=3, on_error=dead_letter(letters)) | sink(nothing)
+        ),
         "tried again, in place": Case(orders() | map_(upper, on_error=PATIENT) | batch(3, within=0.3) | sink(nothing)),
         "tried again, then skipped": Case(
             orders()
@@ -115,6 +118,9 @@ def slow_cases() -> dict[str, Case]:
         ),
         "tried again, then a dead letter": Case(
             orders() | map_(even, on_error=retry(3, first=0.1, then=dead_letter(letters))) | sink(nothing)
+        ),
+        "several of one, tried again": Case(
+            orders() | flat_map(lambda value: [value, value + b"+"], on_error=PATIENT) | sink(nothing)
         ),
         "a group tried again": Case(orders() | batch(3, within=0.3) | map_(list, on_error=PATIENT) | sink(nothing)),
         "tried again elsewhere": Case(orders() | map_(later, concurrency=3, on_error=PATIENT) | sink(nothing)),
@@ -126,6 +132,12 @@ def slow_cases() -> dict[str, Case]:
             orders() | BROKER.sink("out", on_error=retry(2, first=0.1, then=dead_letter(letters)))
         ),
         "in time": Case(orders() | map_(upper, concurrency=2, timeout=0.5, on_error=PATIENT) | sink(nothing)),
+        "in time, as ready": Case(
+            orders() | map_(upper, concurrency=2, ordered=False, timeout=0.5, on_error=PATIENT) | sink(nothing)
+        ),
+        "in time, by key": Case(
+            orders() | map_(upper, concurrency=2, key=key_of, timeout=0.5, on_error=PATIENT) | sink(nothing)
+        ),
         "coroutines in time": Case(
             orders() | map_(later, concurrency=3, ordered=False, timeout=0.5, on_error=PATIENT) | sink(nothing)
         ),

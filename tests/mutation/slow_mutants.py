@@ -118,13 +118,6 @@ SLOW_MUTANTS = (
         "                pass\n",
     ),
     Mutant(
-        "positions that moved are kept from the ledger",
-        ENDS,
-        "stages/endings.py",
-        "            self._told = -1 ",
-        "            pass ",
-    ),
-    Mutant(
         "a result that comes after its time counts",
         LATE,
         "stages/attempts.py",
