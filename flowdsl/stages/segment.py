@@ -45,6 +45,8 @@ class Segment(Step[Any, Any]):
         self._parking = Parking()
         self._top = 0
         """The highest mark that was accepted."""
+        self._owes_progress = False
+        """Whether what was set aside and tried again has to be followed by what it completes."""
         self._until: float | None = None
         self._ended = False
 
@@ -74,6 +76,9 @@ class Segment(Step[Any, Any]):
             self._run()
         if self._parking and not (self._work or self._outbox or self._ended):
             self._try_again()
+        if self._owes_progress and not (self._work or self._ended):
+            self._owes_progress = False
+            self._leave(progress(self._top))
         if self._collector is not None and not self._outbox:
             self._emit_all(self._collector.advance())
 
@@ -105,13 +110,12 @@ class Segment(Step[Any, Any]):
             self._enter(work)
 
     def _try_again(self) -> None:
-        """Whose time has come goes on, before what waits behind it; then what all that completes."""
+        """Whose time has come goes on, before what waits behind it; then, even if that takes a while, what all that completes."""
         due = self._parking.due(self.clock())
         if due:
+            self._owes_progress = True
             self._work += reversed(due)
             self._run()
-            if not (self._work or self._ended):
-                self._leave(progress(self._top))
 
     def _settle(self, work: Work) -> bool:
         """Ask what to do about a failed value; False if it has to wait."""

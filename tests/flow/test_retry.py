@@ -294,3 +294,18 @@ def test_wrong_arguments_are_refused_by_name(kind: type[Exception], name: str, g
 def test_policies_compare_by_what_they_say():
     assert retry(3) == retry(3)
     assert retry(3) != retry(4)
+
+
+def test_what_is_tried_again_completes_what_passed_it_also_when_its_dead_letter_has_to_wait():
+    flaky = Flaky({b"bad": 9, b"worse": 9})
+    policy = retry(2, first=1.0, jitter=False, then=dead_letter(BROKER.sink("dead", name="dead")))
+    with Driver(orders() | map_(flaky, on_error=policy) | sink(nothing), commit=immediately) as driver:
+        driver.send(b"bad", partition=0)
+        driver.send(b"worse", partition=1)
+        driver.send(b"good", partition=2)
+        driver.run_until_idle()
+        for _ in range(4):
+            driver.reject_next("dead")
+        driver.advance(5.0)
+        assert [record.value for record in driver.dead_letters] == [b"bad", b"worse"]
+        assert driver.committed == {place(0): 1, place(1): 1, place(2): 1}

@@ -114,8 +114,8 @@ SLOW_MUTANTS = (
         "nobody hears that all that was set aside is done",
         ENDS,
         "stages/segment.py",
-        "                self._leave(progress(self._top))\n",
-        "                pass\n",
+        "            self._leave(progress(self._top))\n",
+        "            pass\n",
     ),
     Mutant(
         "a result that comes after its time counts",
