@@ -30,6 +30,10 @@ class Last:
 Start = Literal["earliest", "latest"] | datetime | Last
 
 
+class Rebalancing(BrokerError):  # noqa: N818  # named for what happens
+    """A commit was refused because its group deals partitions anew: what is still owned then is to be committed again."""
+
+
 class Listener(Protocol):
     """Told of changes of the assignment, from within ``read``, on its thread. Never raises: it stores what went wrong."""
 

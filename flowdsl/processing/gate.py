@@ -11,14 +11,16 @@ import logging
 from collections.abc import Collection, Mapping
 from functools import partial
 
-from flowdsl.brokers.protocols import Consumer
+from flowdsl.brokers.protocols import Consumer, Rebalancing
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import BrokerError, CommitFailed, Fenced
 from flowdsl.stages.ledger import Ledger
 from flowdsl.types import NEVER, CommitPolicy, Partition
 
+REPEAT_SECONDS = 1.0
+"""After a commit that failed the next one is sent, whatever the policy says."""
 AGAIN = 0.05
-"""Seconds between a commit that failed and the next one, where a run waits for it."""
+"""The same where a run waits for it."""
 
 logger = logging.getLogger("flowdsl")
 
@@ -107,10 +109,9 @@ class Gate:
 
     def deadline(self) -> float | None:
         """When a commit may be due, on the loop's clock."""
-        seconds = self._policy.min_commit_frequency_sec
-        if seconds is None or not self._may_commit or self._under_way is not None:
+        if not self._may_commit or self._under_way is not None:
             return None  # an answer wakes the loop by itself
-        return self._last_time + seconds
+        return self._moment()
 
     def send_last(self, deadline: Deadline) -> None:
         """Commit all that is done, and wait for the answer. Raises CommitFailed when there is none in time."""
@@ -145,11 +146,15 @@ class Gate:
     def _is_due(self) -> bool:
         if not self._may_commit:
             return False
-        policy = self._policy
-        seconds, messages = policy.min_commit_frequency_sec, policy.min_commit_messages
-        if self._forced or (seconds is not None and self._clock() >= self._last_time + seconds):
+        messages, moment = self._policy.min_commit_messages, self._moment()
+        if self._forced or (moment is not None and self._clock() >= moment):
             return True
         return messages is not None and self._done_since() >= messages
+
+    def _moment(self) -> float | None:
+        """The time of the next commit, where that is a matter of time."""
+        seconds = REPEAT_SECONDS if self.error is not None else self._policy.min_commit_frequency_sec
+        return None if seconds is None else self._last_time + seconds
 
     def _done_since(self) -> int:
         if self._ledger is not None:
@@ -174,9 +179,10 @@ class Gate:
 
     def _answered(self, sent: Mapping[Partition, int], error: BrokerError | None) -> None:
         ours, self._under_way = self._under_way or {}, None
-        failed_before, self.error = self.error is not None, error
+        before, self.error = self.error, error
         if error is not None:
-            level = logging.DEBUG if failed_before else logging.WARNING  # told once, until one succeeds
+            is_told = isinstance(error, Rebalancing) or not (before is None or isinstance(before, Rebalancing))
+            level = logging.DEBUG if is_told else logging.WARNING  # once, until one succeeds
             logger.log(level, "a commit failed and will be repeated: %s", error)
             return
         self.committed.update(sent)

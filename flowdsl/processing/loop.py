@@ -234,7 +234,8 @@ class Loop:
         return drained
 
     def _leave(self, deadline: Deadline) -> None:
-        rest = max(LEAVE_SECONDS, (deadline.remaining() or 0.0) - LEAVE_SECONDS)
+        left = deadline.remaining()  # None: a run at its own end, which has as long as one that is stopped
+        rest = max(LEAVE_SECONDS, (self._stop_timeout if left is None else left) - LEAVE_SECONDS)
         try:
             self.gate.send_last(Deadline.after(self.clock, rest))
         finally:

@@ -1,15 +1,16 @@
-"""A process on a real Kafka that is told to stop: it is gone in time, with what is done committed, whatever the broker does."""
+"""The end of a run on a real Kafka: it comes in time, with what is done committed, whatever broker and group do."""
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 
 import pytest
 
-from flowdsl import Kafka, Partition, Topic
+from flowdsl import Kafka, Partition, Topic, every, sink
 from tests.kafka.helpers import add, fill, lines_until, program, wait_for
-from tests.kafka.protocols import in_every_protocol
+from tests.kafka.protocols import in_every_protocol, settings_of
 from tests.kafka.server import KafkaServer
 
 pytestmark = pytest.mark.slow
@@ -94,3 +95,39 @@ def test_process_is_gone_by_its_deadline_when_the_broker_hangs(
             wait_for(lambda: kafka.committed(g) == {Partition(Topic(t), 0): 201})
         copied = {int(record.value or b"-1") for record in kafka.read(f"{t}-out")}
         assert copied >= set(range(200))
+
+
+@in_every_protocol
+def test_members_that_end_one_after_the_other_have_committed_everything(
+    kafka: Kafka, t: str, g: str, protocol: str
+) -> None:
+    for turn in range(3):
+        fill(kafka, f"{t}-{turn}", 8000, partitions=4)
+        values: list[int] = []
+        source = kafka.source(f"{t}-{turn}", group_id=f"{g}-{turn}", decode=int, settings=settings_of(protocol))
+        flow = source | sink(values.append)
+        for handle in [flow.start(until="end", timeout=60.0) for _ in range(2)]:
+            handle.result(timeout=80.0)
+        assert set(values) == set(range(8000))
+        assert sum(kafka.lag(f"{g}-{turn}").values()) == 0
+
+
+def test_last_commit_of_an_older_generation_is_sent_again_in_the_new_one(
+    kafka: Kafka, t: str, g: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    fill(kafka, t, 8, partitions=4)
+    firsts: list[int] = []
+    seconds: list[int] = []
+    source = kafka.source(t, group_id=g, decode=int, settings={"heartbeat.interval.ms": 3000})
+    first = (source | sink(firsts.append)).start(commit=every(seconds=3600))
+    wait_for(lambda: len(firsts) == 8)
+    with (source | sink(seconds.append)).start() as second:
+        wait_for(lambda: "revoked" in caplog.text)  # the first asked to join anew, the second will hear of it later
+        add(kafka, t, range(8, 16), partitions=4)
+        wait_for(lambda: len(firsts) > 8)
+        first.stop(timeout=60)
+        wait_for(lambda: sum(kafka.lag(g).values()) == 0)
+        second.stop(timeout=60)
+    assert sorted({*firsts, *seconds}) == list(range(16))
+    assert "WARNING" not in caplog.text

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowdsl.brokers.protocols import Rebalancing
 from flowdsl.clock import Deadline
-from flowdsl.errors import BrokerError, CommitFailed
-from flowdsl.processing.gate import Gate
+from flowdsl.errors import BrokerError, CommitFailed, Fenced
+from flowdsl.processing.gate import REPEAT_SECONDS, Gate
 from flowdsl.testing import VirtualClock
-from flowdsl.types import CommitPolicy, Partition, Topic
+from flowdsl.types import ONCE_PER_SECOND, CommitPolicy, Partition, Topic
 
 PLACES = [Partition(Topic("orders"), index) for index in range(3)]
 INTERVAL = 10.0
@@ -205,3 +206,64 @@ def test_a_late_answer_says_nothing_about_a_partition_that_was_given_up_and_came
     world.turn()
     assert world.wire.sent[-1] == {PLACES[0]: 3}
     assert world.gate.committed == {PLACES[0]: 5}
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_a_commit_that_failed_is_sent_again_though_nothing_more_is_done(policy: CommitPolicy) -> None:
+    world = World(policy)
+    world.assign(0)
+    world.finish(0, 5)
+    world.clock.advance(3.0)
+    world.turn()
+    world.wire.answer(lost=True)
+    world.clock.advance(REPEAT_SECONDS)
+    world.turn()
+    assert world.wire.sent == [{PLACES[0]: 5}, {PLACES[0]: 5}]
+
+
+class Refusing(Wire):
+    """Answers with these errors before it takes a commit."""
+
+    def __init__(self, clock: VirtualClock, *errors: BrokerError) -> None:
+        super().__init__(clock)
+        self._errors = deque(errors)
+
+    def settle(self, timeout: float) -> None:
+        if self._errors and self.under_way:
+            self.under_way.popleft()[1](self._errors.popleft())
+        else:
+            super().settle(timeout)
+
+
+def refused(*errors: BrokerError) -> World:
+    """A partition whose records are done, and whose commits are answered with these errors first."""
+    world = World(ONCE_PER_SECOND)
+    world.wire = Refusing(world.clock, *errors)
+    world.wire.answers_within = 0.0
+    world.gate = Gate(world.wire, ONCE_PER_SECOND, world.clock)  # type: ignore[arg-type]  # as above
+    world.assign(0)
+    world.finish(0, 5)
+    return world
+
+
+def test_the_last_commit_is_sent_again_as_long_as_the_group_deals_partitions_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = refused(*[Rebalancing("an older generation")] * 20)
+    assert world.send_last(5.0)
+    world.check()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"], "this happens when all is well"
+
+
+def test_the_last_commit_of_a_member_that_was_fenced_is_not_sent_again() -> None:
+    world = refused(Fenced("another one has its name"))
+    assert not world.send_last(5.0)
+    assert len(world.wire.sent) == 1
+
+
+def test_a_failure_is_told_once_also_when_the_group_dealt_partitions_anew_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = refused(Rebalancing("an older generation"), BrokerError("away"), BrokerError("away"))
+    assert world.send_last(5.0)
+    assert [record.getMessage() for record in caplog.records] == ["a commit failed and will be repeated: away"]

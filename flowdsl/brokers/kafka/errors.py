@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException
 
+from flowdsl.brokers.protocols import Rebalancing
 from flowdsl.errors import BrokerError, BrokerUnreachable, Fenced, NotAuthorized, OffsetOutOfRange, TopicNotFound
 
 _AWAY = frozenset(
@@ -55,11 +56,12 @@ _UNKNOWN = frozenset(
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
     }
 )
+_REBALANCING = frozenset(
+    {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPOCH}
+)
 _EXPELLED = frozenset(
     {
         KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.STALE_MEMBER_EPOCH,
         KafkaError.FENCED_MEMBER_EPOCH,
         KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
     }
@@ -101,6 +103,11 @@ def is_unknown(error: KafkaError) -> bool:
     return error.code() in _UNKNOWN
 
 
+def is_rebalancing(error: KafkaError) -> bool:
+    """The group deals partitions anew, or just did: what was said in its older generation is said again."""
+    return error.code() in _REBALANCING and not error.fatal()
+
+
 def is_expelled(error: KafkaError) -> bool:
     """The group does not know this member (any more); it joins again by itself."""
     return error.code() in _EXPELLED and not error.fatal()
@@ -123,7 +130,9 @@ def sorted_error(error: KafkaError, doing: str, broker: str) -> BrokerError:
 def _is_fenced(error: KafkaError) -> bool:
     """A fatal error may keep its own code to itself, and tell it in words alone."""
     is_fatal = error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001  # as above
-    return error.code() in _FENCED or (is_fatal and ("instance" in error.str() or error.code() in _EXPELLED))
+    return error.code() in _FENCED or (
+        is_fatal and ("instance" in error.str() or error.code() in _EXPELLED | _REBALANCING)
+    )
 
 
 def _is_mixed(error: KafkaError) -> bool:
@@ -137,6 +146,7 @@ _KINDS: tuple[tuple[Callable[[KafkaError], bool], type[BrokerError], str], ...] 
         Fenced,
         "another member of the group has the same group.instance.id and took over: {text}. Each running member needs one of its own",
     ),
+    (is_rebalancing, Rebalancing, "the group deals its partitions anew: {text}. It is tried again"),
     (
         is_expelled,
         Fenced,

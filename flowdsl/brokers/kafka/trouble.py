@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, Message
 
 from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.assignment import Assignment
-from flowdsl.brokers.kafka.errors import is_away, is_expelled, is_gap, is_unknown, sorted_error
+from flowdsl.brokers.kafka.errors import is_away, is_expelled, is_gap, is_rebalancing, is_unknown, sorted_error
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.naming import topic_not_found
 from flowdsl.brokers.protocols import OnGap, Topics
@@ -46,7 +46,7 @@ class Trouble:
         """Deal with one error that was read."""
         error = message.error()
         alone = not self._in_group and error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-        if error is None or alone or is_away(error) or is_expelled(error):
+        if error is None or alone or is_away(error) or is_rebalancing(error) or is_expelled(error):
             return  # librdkafka goes on by itself; what is lost is told by a callback
         name, index = message.topic(), message.partition()
         if is_gap(error) and name is not None and index is not None:
