@@ -1,6 +1,7 @@
 """Takes messages out of librdkafka: what is there, and the first that comes where nothing is.
 
-``poll`` then ``consume`` of what is there has the latency of the one and the throughput of the other.
+``poll`` then ``consume`` of what is there has the latency of the one and the throughput of the other. A read costs as much
+for one record as for fifty: where they come fast, and faster than they are left to gather, the loop is busy with reading.
 """
 
 from __future__ import annotations
@@ -10,10 +11,18 @@ from collections.abc import Container
 from confluent_kafka import Consumer, Message
 
 from flowdsl.brokers.kafka.places import Places
+from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.types import Partition
 
 LONGEST_POLL = 0.1
 """Seconds: a signal handler does not wake a poll."""
+LONGEST_SERVICE = 0.01
+"""Nor does the answer to a commit, or anything else that is told by a callback."""
+FAST = 2_000
+"""Records per second from which on a read waits ``GATHER_SECONDS``, unless the one before was full."""
+GATHER_SECONDS = 0.005
+RATE_SECONDS = 0.1
+"""How long records are counted to know how fast they come."""
 READ_BYTES = 4 * 1024 * 1024
 FIRST_READ = 100
 SAMPLE = 8
@@ -22,10 +31,12 @@ SAMPLE = 8
 class Supply:
     """Messages, bounded by number and by bytes; those that came while somebody waited for something else are put aside."""
 
-    def __init__(self, handle: Consumer, places: Places) -> None:
-        self._handle, self._places = handle, places
+    def __init__(self, handle: Consumer, places: Places, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._handle, self._places, self._clock = handle, places, clock
         self._aside: list[Message] = []
         self._most = FIRST_READ
+        self._counted, self._since = 0, clock()
+        self._is_fast = self._was_full = False
 
     @property
     def is_drained(self) -> bool:
@@ -34,6 +45,8 @@ class Supply:
 
     def take(self, limit: int, timeout: float) -> list[Message]:
         limit = max(1, min(limit, self._most))
+        if self._is_fast and not self._was_full and timeout > 0:
+            self._clock.sleep(min(timeout, GATHER_SECONDS))
         messages, self._aside = self._aside[:limit], self._aside[limit:]
         if len(messages) < limit:
             messages += self._handle.consume(limit - len(messages), 0)
@@ -43,13 +56,15 @@ class Supply:
                 messages.append(first)
                 if limit > 1:
                     messages += self._handle.consume(limit - 1, 0)
+        self._was_full = len(messages) == limit
+        self._count(len(messages))
         if messages:
             self._learn(messages)
         return messages
 
     def serve(self, timeout: float) -> None:
         """Let librdkafka call back. Not from within one of its callbacks: that aborts the process."""
-        message = self._handle.poll(min(timeout, LONGEST_POLL))
+        message = self._handle.poll(min(timeout, LONGEST_SERVICE))
         if message is not None:
             self._aside.append(message)
 
@@ -62,6 +77,12 @@ class Supply:
 
     def partition_of(self, message: Message) -> Partition:
         return self._places[message.topic() or "", message.partition() or 0]
+
+    def _count(self, more: int) -> None:
+        now, self._counted = self._clock(), self._counted + more
+        if now >= self._since + RATE_SECONDS:
+            self._is_fast = self._counted >= FAST * (now - self._since)
+            self._counted, self._since = 0, now
 
     def _learn(self, messages: list[Message]) -> None:
         """As many as fit the bytes of one read, going by the largest of a few; twice as many as before at most."""
