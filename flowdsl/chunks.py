@@ -45,10 +45,10 @@ class Origins(ABC):
         """The records that one value came from, in the order of arrival."""
         return [window.record(position) for window, position, _ in self.members(index)]
 
-    def column(self, part: RecordPart) -> Sequence[Any]:
-        """That part of the record that each value came from; None where it came from several."""
+    def column(self, part: RecordPart, at: Sequence[int] | None = None) -> Sequence[Any]:
+        """That part of the record that each value came from, or only those ``at`` some places; None for several."""
         found: list[Any] = []
-        for index in range(len(self)):
+        for index in range(len(self)) if at is None else at:
             members = self.members(index)
             found.append(getattr(members[0][0].record(members[0][1]), part) if len(members) == 1 else None)
         return found
@@ -74,8 +74,8 @@ class Arrived(Origins):
     def __len__(self) -> int:
         return len(self.window)
 
-    def column(self, part: RecordPart) -> Sequence[Any]:
-        return self.window.column(part)
+    def column(self, part: RecordPart, at: Sequence[int] | None = None) -> Sequence[Any]:
+        return self.window.column(part, at)
 
     @property
     def partition(self) -> Partition | None:
@@ -116,9 +116,9 @@ class Part(Origins):
     def __len__(self) -> int:
         return len(self.positions) if self._length is None else self._length
 
-    def column(self, part: RecordPart) -> Sequence[Any]:
-        whole = self.whole.column(part)
-        return [whole[position] for position in self.positions]
+    def column(self, part: RecordPart, at: Sequence[int] | None = None) -> Sequence[Any]:
+        positions = self.positions
+        return self.whole.column(part, positions if at is None else [positions[index] for index in at])
 
     @property
     def partition(self) -> Partition | None:

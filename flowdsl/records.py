@@ -54,9 +54,12 @@ class Records(BaseValue[list[Any]]):
         """The partition of all of them; None where there are several, or where that is not known."""
         return None
 
-    def column(self, part: RecordPart) -> Sequence[Any]:
-        """One part of all records: keys, headers, or timestamps, of which Kafka's are milliseconds since 1970."""
-        return [getattr(self.record(index), part) for index in range(len(self))]
+    def column(self, part: RecordPart, at: Sequence[int] | None = None) -> Sequence[Any]:
+        """One part of all records, or of those ``at`` some places: keys, headers, or timestamps.
+
+        Timestamps may be milliseconds since 1970.
+        """
+        return [getattr(self.record(index), part) for index in (range(len(self)) if at is None else at)]
 
     def nbytes(self) -> int:
         """How large the values are, in bytes, where that is known."""

@@ -71,6 +71,19 @@ def test_record_that_spoils_its_batch_is_skipped_alone(kafka: Kafka, t: str, g: 
     assert sent == set(range(300)) - {137}
 
 
+def test_record_that_spoils_its_batch_is_told_from_others_with_the_same_value(kafka: Kafka, t: str, g: str) -> None:
+    fill(kafka, t, 300)
+    kafka.create_topic(f"{t}-out")
+    same = kafka.sink(
+        f"{t}-out", timestamp=when, headers=lambda n: [("n", b"%d" % n)], encode=lambda _: b"same", on_error="skip"
+    )
+    stats = (kafka.source(t, group_id=g) | map_(int) | same).run(until="end", timeout=60.0)
+    assert stats.failed == 1
+    assert kafka.committed(g) == {at(t): 300}
+    sent = {int(record.headers[0][1] or b"-1") for record in kafka.read(f"{t}-out")}
+    assert sent == set(range(300)) - {137}
+
+
 def test_record_that_is_too_large_is_named(kafka: Kafka, t: str, g: str) -> None:
     fill(kafka, t, 20)
     kafka.create_topic(f"{t}-out", settings={"max.message.bytes": "10000"})

@@ -79,12 +79,12 @@ class KafkaProducer:
 
     def _send_plain(self, records: Columns, reports: Reports) -> int:
         """How many were taken. Nothing is done for a record but the one call."""
-        produce, topic, index = self._handle.produce, records.topic, -1
+        produce, topic, report, index = self._handle.produce, records.topic, reports.any, -1
         rows = zip(count(), records.keys or repeat(None), records.values, strict=False)
         while True:
             try:
                 for index, key, value in rows:  # noqa: B007  # needed where one is refused
-                    produce(topic, value, key, -1, reports)
+                    produce(topic, value, key, -1, report)
             except BufferError:
                 return index
             except KafkaException as failure:
@@ -93,19 +93,17 @@ class KafkaProducer:
                 return index + 1
 
     def _send_each(self, records: Sequence[Outgoing], reports: Reports) -> int:
-        """How many were taken; each has a report of its own."""
-        produce, own, index = self._handle.produce, reports.own, -1
-        rows = enumerate(records.rows() if isinstance(records, Columns) else iter(records))
+        """How many were taken. By position: names of arguments cost more than all else here."""
+        produce, index = self._handle.produce, -1
+        each = records.rows() if isinstance(records, Columns) else records
+        rows = zip(count(), each, reports.each(), strict=False)
         while True:
             try:
-                for index, (topic, partition, key, value, headers, when) in rows:
+                for index, (topic, partition, key, value, headers, when), report in rows:  # noqa: B007  # as above
                     stamp = when if type(when) is int else 0 if when is None else to_milliseconds(when)
                     where = -1 if partition is None else partition
-                    report = partial(own, index)
-                    if headers:
-                        produce(topic, value, key, where, report, timestamp=stamp, headers=list(headers))
-                    else:
-                        produce(topic, value, key, where, report, timestamp=stamp)
+                    pairs = (headers if type(headers) is list else list(headers)) if headers else None  # pyright: ignore[reportUnknownVariableType]  # headers are Any
+                    produce(topic, value, key, where, report, None, stamp, pairs)  # pyright: ignore[reportUnknownArgumentType]  # headers are Any
             except BufferError:
                 return index
             except KafkaException as failure:
@@ -175,12 +173,9 @@ class KafkaProducer:
     def _produce(self, record: Outgoing, answer: Callable[[Any, Any], None]) -> None:
         """Raises BufferError where the queue is full, and KafkaException for a record that is refused right here."""
         topic, index, key, value, headers, when = record
-        partition = -1 if index is None else index
-        if when is None and not headers:
-            self._handle.produce(topic, value, key, partition, answer)
-            return
+        where = -1 if index is None else index
         stamp = 0 if when is None else when if isinstance(when, int) else to_milliseconds(when)
-        self._handle.produce(topic, value, key, partition, answer, timestamp=stamp, headers=list(headers) or None)
+        self._handle.produce(topic, value, key, where, answer, None, stamp, list(headers) or None)
 
     def refused(self, delivery: Delivery, index: int, record: Outgoing, error: KafkaError) -> None:
         """Librdkafka reports that this record was not taken."""

@@ -43,8 +43,8 @@ class KafkaRecords(Records):
     def partition(self) -> Partition | None:
         return self._only
 
-    def column(self, part: RecordPart) -> Sequence[Any]:
-        messages = self._messages
+    def column(self, part: RecordPart, at: Sequence[int] | None = None) -> Sequence[Any]:
+        messages = self._messages if at is None else [self._messages[index] for index in at]
         if part == "key":
             return list(map(Message.key, messages))
         if part == "headers":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
+from itertools import count, repeat
 
 from attrs import frozen
 from confluent_kafka import KafkaError, Message
 
+from flowdsl.brokers.columns import Columns
 from flowdsl.brokers.protocols import Delivery, Outgoing
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.types import BrokerValue, KafkaPayload
@@ -16,14 +19,15 @@ from flowdsl.types import BrokerValue, KafkaPayload
 POLL = 0.05
 
 Refused = Callable[[Delivery, int, Outgoing, KafkaError], None]
+Report = Callable[[KafkaError | None, Message], None]
 
 
 class Reports:
     """Of records that were sent together. ``refused`` is called for each that was not taken.
 
-    A report that is bad holds topic, key and value of its record, and no more. Where records have nothing besides, this
-    object is the report of all, and finds the one by what it holds: of two that are the same either may be meant.
-    Other records have a report of their own, ``partial(reports.own, index)``, which costs something for each.
+    A report that is bad holds topic, key and value of its record, and no headers. Where these tell the records apart, or
+    there is nothing besides, one function is the report of all, and finds the one by what it holds: of two that are the
+    same either may be meant. Other records have a report of their own, which costs as much as producing them.
     """
 
     __slots__ = ("_left", "_refused", "delivery", "first", "records")
@@ -32,7 +36,17 @@ class Reports:
         self._refused, self.records, self.delivery, self.first = refused, records, delivery, first
         self._left: dict[tuple[str | None, bytes | None, bytes | None], deque[int]] | None = None
 
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
+    def each(self) -> Iterator[Report]:
+        """The reports of records that may have more than key and value, in turn."""
+        records = self.records
+        values = records.values if isinstance(records, Columns) else [record.value for record in records]
+        different = set(values)
+        if len(different) == len(values) and None not in different:
+            return repeat(self.any)
+        return map(partial, repeat(self.own), count())
+
+    def any(self, error: KafkaError | None, message: Message) -> None:
+        """The report on one of the records."""
         if error is None:
             self.delivery.waiting -= 1
         else:
