@@ -17,11 +17,12 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "contenders")]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "benchmarks" / "contenders")]
 
 from confluent_kafka import Producer  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # noqa: E402  # their documented place
 from jobs import events  # type: ignore[import-not-found]  # noqa: E402  # found by the path above
+from pairs import Result, Timing, table, told  # noqa: E402
 
 from tests.kafka.server import KafkaServer, unique  # noqa: E402
 
@@ -83,40 +84,36 @@ class Bench:
             text=True,
         )
 
-    def compare(self, job: str, one: str, other: str, *, pairs: int | None = None, share: int = 1) -> None:
-        """Print what ``one`` reaches of ``other``; ``share``: the other gets that part of the records."""
-        first, second = [], []
-        for turn in range(pairs or self.pairs):
-            order = [(first, one, 1), (second, other, share)]
-            for found, who, part in order if turn % 2 else reversed(order):
-                found.append(self.run(who, job, self.records // part))
-        speed = [rate(a) / rate(b) for a, b in zip(first, second, strict=True)]
-        effort = [cpu(a) / cpu(b) for a, b in zip(first, second, strict=True)]
-        print(
-            f"{job:16} {one} / {other}: speed {median(speed):6.2f} ({min(speed):.2f} to {max(speed):.2f}), "
-            f"CPU per record {median(effort):5.2f} ({min(effort):.2f} to {max(effort):.2f}); "
-            f"{one} {median(map(rate, first)) / 1000:.0f} k/s with {median(map(cpu, first)):.2f} us, "
-            f"{other} {median(map(rate, second)) / 1000:.0f} k/s with {median(map(cpu, second)):.2f} us",
-            flush=True,
-        )
+    def compare(self, job: str, one: str, other: str, limit: float, *, share: int = 1) -> None:
+        """Print what ``one`` reaches of ``other``; ``share``: the other gets that part of the records, and of the pairs."""
+        found: dict[str, list[Timing]] = {other: [], one: []}
+        for turn in range(self.pairs if share == 1 else self.pairs // 3 or 1):
+            for who in (one, other) if turn % 2 else (other, one):
+                records = self.records // share if who == other else self.records
+                found[who].append(timing(self.run(who, job, records)))
+        reference, ours = (Result(who, tuple(timings)) for who, timings in found.items())
+        table(job, [reference, ours])
+        told(f"{one} / {other}", ours.speed(reference)[0], limit)
+        sys.stdout.flush()
 
-    def paced(self, job: str, one: str, other: str, per_second: int, *, pairs: int, seconds: float = 5.0) -> None:
+    def paced(self, job: str, one: str, other: str, per_second: int, seconds: float = 5.0) -> None:
         """Records at an even pace; print how late they arrive, and what they cost."""
         found: dict[str, list[Told]] = {one: [], other: []}
-        for turn in range(pairs):
+        for turn in range(self.pairs // 3 or 1):
             for who in (one, other) if turn % 2 else (other, one):
                 topic = self.make("paced")
                 with pace(self.address, topic, per_second):
                     found[who].append(self.run(who, job, int(per_second * seconds), topic))
         late = [a["median_ms"] - b["median_ms"] for a, b in zip(found[one], found[other], strict=True)]
-        effort = [cpu(a) / cpu(b) for a, b in zip(found[one], found[other], strict=True)]
+        cpu = {who: [timing(told).cpu * 1e6 for told in each] for who, each in found.items()}
+        effort = [a / b for a, b in zip(cpu[one], cpu[other], strict=True)]
         shown = ", ".join(
             f"{who} {median(told['median_ms'] for told in found[who]):.1f} ms (99 %: {median(told['p99_ms'] for told in found[who]):.1f})"
             for who in (one, other)
         )
         print(
             f"{job:16} {per_second}/s: {one} is {median(late):+.1f} ms later than {other} ({shown}), CPU per record "
-            f"{median(effort):.2f} ({median(map(cpu, found[one])):.1f} and {median(map(cpu, found[other])):.1f} us)",
+            f"{median(effort):.2f} ({median(cpu[one]):.1f} and {median(cpu[other]):.1f} us)",
             flush=True,
         )
 
@@ -148,13 +145,8 @@ def told_by(process: subprocess.Popen[str]) -> Told:
     return told
 
 
-def rate(told: Told) -> float:
-    return float(told["records"] / told["seconds"])
-
-
-def cpu(told: Told) -> float:
-    """Microseconds of all threads for one record."""
-    return float(told["cpu"] / told["records"] * 1e6)
+def timing(told: Told) -> Timing:
+    return Timing(told["seconds"] / told["records"], told["cpu"] / told["records"])
 
 
 @contextmanager
@@ -180,18 +172,14 @@ def main() -> None:
     try:
         bench = Bench(server.start(), given.pairs, given.records)
         parts: dict[str, Callable[[], None]] = {
-            "sink": lambda: bench.compare("into_a_sink", "flow", "hand"),
-            "sink-arroyo": lambda: bench.compare("into_a_sink", "flow", "arroyo", pairs=given.pairs // 3 or 1, share=8),
-            "topic": lambda: bench.compare("into_a_topic", "flow", "hand"),
-            "topic-arroyo": lambda: bench.compare(
-                "into_a_topic", "flow", "arroyo", pairs=given.pairs // 3 or 1, share=8
-            ),
-            "inherit": lambda: bench.compare("with_everything", "flow", "hand"),
-            "latency": lambda: (
-                [bench.paced("one_by_one", "flow", "hand", n, pairs=given.pairs // 3 or 1) for n in (100, 1000)]
-                and None
-            ),
-            "cpu": lambda: bench.paced("as_they_come", "flow", "hand", 20_000, pairs=given.pairs // 3 or 1),
+            "sink": lambda: bench.compare("into_a_sink", "flow", "hand", 0.95),
+            "sink-arroyo": lambda: bench.compare("into_a_sink", "flow", "arroyo", 9.0, share=8),
+            "topic": lambda: bench.compare("into_a_topic", "flow", "hand", 0.95),
+            "topic-arroyo": lambda: bench.compare("into_a_topic", "flow", "arroyo", 18.0, share=8),
+            "inherit": lambda: bench.compare("with_everything", "flow", "hand", 0.85),
+            "latency-100": lambda: bench.paced("one_by_one", "flow", "hand", 100),
+            "latency-1000": lambda: bench.paced("one_by_one", "flow", "hand", 1000),
+            "cpu": lambda: bench.paced("as_they_come", "flow", "hand", 20_000),
             "members": bench.members,
             "memory": bench.memory,
         }
