@@ -225,4 +225,5 @@ def unreachable_after(records: int) -> int:
 
 
 def test_nothing_of_a_chunk_waits_for_the_garbage_collector() -> None:
-    assert unreachable_after(50_000) == unreachable_after(5_000)
+    few, many = unreachable_after(5_000), unreachable_after(100_000)
+    assert many < few + 40, "what each of the 50 slices more leaves behind in a cycle adds up"
