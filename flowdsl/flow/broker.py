@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
 
 from flowdsl.brokers.kafka.client import KafkaClient
 from flowdsl.brokers.local.client import LocalClient
@@ -78,15 +78,15 @@ def connect(url: str | None = None) -> Broker:
 
 def kafka_address(url: str, origin: str = "url") -> tuple[str, dict[str, str]]:
     """The servers and settings in a Kafka URL. Raises ValueError naming what is wrong."""
-    parts = urlsplit(url)
-    if "@" in parts.netloc:
+    address, _, query = url.removeprefix("kafka://").partition("?")
+    if "@" in address:
         msg = f"{origin} must not hold a user or password; give them as settings, sasl.username and sasl.password"
         raise ValueError(msg)
-    servers = [server.strip() for server in parts.netloc.split(",")]
-    if not all(servers) or parts.path not in ("", "/") or parts.fragment:
+    servers = [server.strip() for server in address.removesuffix("/").split(",")]
+    if not all(servers) or "/" in "".join(servers) or "#" in url:
         msg = f"{origin} must be kafka://host:9092[,host...][?setting=value], but is {without_secrets(url)!r}"
         raise ValueError(msg)
-    settings = dict(parse_qsl(parts.query, keep_blank_values=True))
+    settings = _settings(query)
     checked_settings(settings)
     return ",".join(servers), settings
 
@@ -95,6 +95,17 @@ def without_secrets(url: str) -> str:
     """A URL as it may be shown: without user, password and the values of settings."""
     address, _, query = url.partition("?")
     scheme, slashes, rest = address.rpartition("://")
-    names = "&".join(f"{name}=..." for name, _ in parse_qsl(query, keep_blank_values=True))
+    names = "&".join(f"{name}=..." for name in _settings(query))
     shown = f"{scheme}{slashes}{rest.rpartition('@')[2]}"
     return f"{shown}?{names}" if names else shown
+
+
+def _settings(query: str) -> dict[str, str]:
+    items = (item.partition("=") for item in query.split("&") if item)
+    return {_unquoted(name): _unquoted(value) for name, _, value in items}
+
+
+def _unquoted(text: str) -> str:
+    """What a URL writes with signs: ``%26`` for an ampersand, a plus for a blank."""
+    plain = re.sub(rb"%([0-9A-Fa-f]{2})", lambda code: bytes.fromhex(code[1].decode()), text.replace("+", " ").encode())
+    return plain.decode(errors="replace")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-PACKAGE = str(Path(__file__).parent.parent) + os.sep
+PACKAGE = __file__.rpartition(f"plan{os.sep}")[0]
 GENERATED = "<attrs generated"
 """How attrs names the code that it writes for our nodes: part of the package, though not a file of it."""
 

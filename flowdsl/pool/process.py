@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 from flowdsl.clock import Deadline
@@ -171,7 +170,7 @@ def _started(connection: int, cell: int) -> subprocess.Popen[bytes]:
         msg = "worker processes need a Python interpreter, but sys.executable is empty: this program embeds one"
         raise FlowError(msg)
     flags = [str(flag) for flag in subprocess._args_from_interpreter_flags()]  # type: ignore[attr-defined]  # noqa: SLF001  # as multiprocessing does, for want of a public name
-    program = str(Path(worker.__file__).resolve())
+    program = os.path.realpath(worker.__file__)
     arguments = (str(connection), str(cell), str(os.getpid()))
     return subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, *flags, "-P", program, *arguments],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TypeVar
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
@@ -31,7 +30,7 @@ class Healthcheck(Step[In, In]):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(next_step, clock=clock)
-        self._file = Path(healthcheck_file)
+        self._file = healthcheck_file
         self._due: float | None = None
 
     def accept(self, message: Message[In | FilteredPayload]) -> None:
@@ -41,5 +40,6 @@ class Healthcheck(Step[In, In]):
         super().poll()
         now = self.clock()
         if self._due is None or now >= self._due:
-            self._file.touch()
+            os.close(os.open(self._file, os.O_CREAT | os.O_WRONLY))
+            os.utime(self._file)
             self._due = now + TOUCH_INTERVAL

@@ -11,6 +11,7 @@ import pytest
 
 from flowdsl import INHERIT, JSON, TEXT, Kafka, LocalBroker, connect, from_iterable, last, merge, to_list
 from flowdsl.errors import BrokerError, DeliveryFailed, FlowDefinitionError, TopicNotFound
+from flowdsl.flow.broker import kafka_address
 from flowdsl.operators.source import BrokerSource
 from flowdsl.types import KafkaPayload, Partition, Topic
 
@@ -372,6 +373,19 @@ def test_callables_are_settings_too_and_are_not_called_yet() -> None:
 def test_connect_refuses_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match=r"kafka://host:9092"):
         connect(url)
+
+
+@pytest.mark.parametrize(
+    ("query", "settings"),
+    [
+        ("", {}),
+        ("client.id=", {"client.id": ""}),
+        ("client.id=a=b", {"client.id": "a=b"}),
+        ("client.id=a+b&sasl.password=%26%C3%A9%zz", {"client.id": "a b", "sasl.password": "&é%zz"}),
+    ],
+)
+def test_settings_in_an_address_are_written_as_urls_write_them(query: str, settings: dict[str, str]) -> None:
+    assert kafka_address(f"kafka://a:9092/?{query}") == ("a:9092", settings)
 
 
 def test_connect_refuses_misspelt_settings() -> None:
