@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from math import isnan
 from typing import Protocol
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.errors import shown
 
@@ -46,8 +46,7 @@ class SystemClock:
 SYSTEM_CLOCK = SystemClock()
 
 
-@frozen
-class Deadline:
+class Deadline(Struct, frozen=True):
     """A moment after which a wait ends; ``at`` None means never."""
 
     clock: Clock

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, Self
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.types import BrokerValue, Partition
 
@@ -52,8 +52,7 @@ class FlowError(Exception):
     """The base of everything that flowdsl raises, apart from TypeError and ValueError for bad arguments."""
 
 
-@frozen
-class Problem:
+class Problem(Struct, frozen=True):
     """One fault of a flow, and where the user wrote it."""
 
     message: str

@@ -6,14 +6,12 @@ Timestamps are aware and in UTC, or None where a record has none.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import inf
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from attrs import field, frozen
-from attrs.validators import instance_of
+from msgspec import Struct
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -22,22 +20,33 @@ T_co = TypeVar("T_co", covariant=True)
 Headers = Sequence[tuple[str, bytes | None]]
 
 
-@frozen(order=True, cache_hash=True)
-class Topic:
+class Topic(Struct, frozen=True, order=True, cache_hash=True):
     """The name of a topic. ``partition in topic`` tells whether a partition belongs to it."""
 
-    name: str = field(validator=instance_of(str))
+    name: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+            msg = f"name must be a text, not {self.name!r:.200}"
+            raise TypeError(msg)
 
     def __contains__(self, partition: object) -> bool:
         return isinstance(partition, Partition) and partition.topic == self
 
 
-@frozen(order=True, cache_hash=True)
-class Partition:
+class Partition(Struct, frozen=True, order=True, cache_hash=True):
     """One partition of a topic; ``index`` starts at 0."""
 
-    topic: Topic = field(validator=instance_of(Topic))
-    index: int = field(validator=instance_of(int))
+    topic: Topic
+    index: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.topic, Topic):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+            msg = f"topic must be a Topic, not {self.topic!r:.200}"
+            raise TypeError(msg)
+        if not isinstance(self.index, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+            msg = f"index must be a whole number, not {self.index!r:.200}"
+            raise TypeError(msg)
 
     def __str__(self) -> str:
         return f"{self.topic.name}[{self.index}]"
@@ -51,8 +60,7 @@ class KafkaPayload(NamedTuple):
     headers: Headers = ()
 
 
-@frozen
-class Record(Generic[T_co]):
+class Record(Struct, Generic[T_co], frozen=True):
     """One record as a source read it. Of values in memory the topic is ``""`` and the partition 0."""
 
     topic: str
@@ -82,45 +90,43 @@ class FilteredPayload:
 FILTERED_PAYLOAD: Final = FilteredPayload()
 
 
-class BaseValue(ABC, Generic[T_co]):
-    """A payload and the offsets that are done once it is."""
+class BaseValue(Generic[T_co]):
+    """A payload and the offsets that are done once it is. Subclasses have these three."""
 
     __slots__ = ()
 
     @property
-    @abstractmethod
     def payload(self) -> T_co:
         """The data, or ``FILTERED_PAYLOAD``."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def committable(self) -> Mapping[Partition, int]:
         """The next offset to read of each partition, once this value is done."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def timestamp(self) -> datetime | None:
         """When the record was produced, in UTC; None where that is not known."""
+        raise NotImplementedError
 
     def replace(self, payload: U) -> BaseValue[U]:
         """The same offsets and timestamp with another payload."""
         return Value(payload, self.committable, self.timestamp)
 
 
-@frozen
-class Value(BaseValue[T_co]):
+class Value(BaseValue[T_co], Struct, frozen=True):
     """Any payload with any offsets: a batch over several partitions, for example."""
 
-    payload: T_co  # pyright: ignore[reportIncompatibleMethodOverride]  # an attrs field stands for the property
+    payload: T_co  # pyright: ignore[reportIncompatibleMethodOverride]  # a field stands for the property
     committable: Mapping[Partition, int]  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
     timestamp: datetime | None = None  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
 
 
-@frozen
-class BrokerValue(BaseValue[T_co]):
+class BrokerValue(BaseValue[T_co], Struct, frozen=True):
     """One record of a broker."""
 
-    payload: T_co  # pyright: ignore[reportIncompatibleMethodOverride]  # an attrs field stands for the property
+    payload: T_co  # pyright: ignore[reportIncompatibleMethodOverride]  # a field stands for the property
     partition: Partition
     offset: int
     timestamp: datetime | None = None  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
@@ -188,8 +194,7 @@ class Commit(Protocol):
     def __call__(self, offsets: Mapping[Partition, int], force: bool = False) -> None: ...
 
 
-@frozen
-class CommitPolicy:
+class CommitPolicy(Struct, frozen=True):
     """When offsets that are done are sent to the broker: as soon as either condition holds.
 
     ``min_commit_frequency_sec``: so many seconds since the last commit. ``min_commit_messages``: so many records done
@@ -199,7 +204,7 @@ class CommitPolicy:
     min_commit_frequency_sec: float | None = None
     min_commit_messages: int | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         seconds, messages = self.min_commit_frequency_sec, self.min_commit_messages
         if seconds is None and messages is None:
             msg = "a commit policy needs min_commit_frequency_sec, min_commit_messages, or both"

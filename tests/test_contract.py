@@ -94,9 +94,9 @@ METHODS: list[tuple[Callable[..., Any], list[str], dict[str, Any]]] = [
     (RunHandle.wait_ready, ["timeout"], {}),
     (Driver.send, ["value"], {"key": None, "partition": 0, "headers": (), "at": None}),
     (simulate, ["flow", "records"], {"seeds": 500, "members": 3, "trace": None}),
-    (CommitPolicy.__init__, ["min_commit_frequency_sec", "min_commit_messages"], {}),
-    (DlqLimit.__init__, ["max_invalid_ratio", "max_consecutive_count"], {}),
-    (DlqPolicy.__init__, ["producer", "limit", "max_buffered_messages_per_partition"], {}),
+    (CommitPolicy, ["min_commit_frequency_sec", "min_commit_messages"], {}),
+    (DlqLimit, ["max_invalid_ratio", "max_consecutive_count"], {}),
+    (DlqPolicy, ["producer", "limit", "max_buffered_messages_per_partition"], {}),
     (InvalidMessage.__init__, ["partition", "offset", "needs_commit", "reason"], {}),
 ]
 
@@ -110,10 +110,10 @@ DEFAULTS: list[tuple[Callable[..., Any], str, Any]] = [
     (RunHandle.wait_ready, "timeout", None),
     (InvalidMessage.__init__, "needs_commit", True),
     (InvalidMessage.__init__, "reason", None),
-    (DlqPolicy.__init__, "limit", None),
-    (DlqPolicy.__init__, "max_buffered_messages_per_partition", None),
-    (DlqLimit.__init__, "max_invalid_ratio", None),
-    (DlqLimit.__init__, "max_consecutive_count", None),
+    (DlqPolicy, "limit", None),
+    (DlqPolicy, "max_buffered_messages_per_partition", None),
+    (DlqLimit, "max_invalid_ratio", None),
+    (DlqLimit, "max_consecutive_count", None),
 ]
 
 PUBLIC = {

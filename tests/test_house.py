@@ -25,6 +25,9 @@ OPTIONAL = frozenset({"IPython", "ipywidgets", "orjson"})
 KNOW_THE_TIME = frozenset({"clock.py", "pool/worker.py"})
 """The second is a program that runs by itself, in a process where this package may never be imported."""
 
+DESCRIBE = ("operators/", "plan/nodes.py", "plan/shapes.py", "plan/text.py", "compiler/probing.py", "compiler/tree.py")
+"""Where nodes are, and those who read or change their fields: nodes are ``attrs.frozen``, and all else is a Struct or a plain class."""
+
 FILE_LINES, FUNCTION_LINES = 250, 40
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -110,6 +113,13 @@ def kafka_alone_knows_kafka(module: Module) -> Iterator[str]:
             yield f"{module.path}:{line} imports {name}: only brokers/kafka does"
 
 
+def nodes_are_attrs_and_values_structs(module: Module) -> Iterator[str]:
+    for line, name in imports_of(module):
+        package = name.split(".")[0]
+        if package == "dataclasses" or (package in {"attr", "attrs"} and not module.path.startswith(DESCRIBE)):
+            yield f"{module.path}:{line} imports {name}: nodes are attrs.frozen, and all else is a msgspec.Struct or a plain class"
+
+
 def one_file_knows_the_time(module: Module) -> Iterator[str]:
     if module.path in KNOW_THE_TIME:
         return
@@ -164,6 +174,7 @@ Rule = Callable[[Module], Iterator[str]]
 RULES: tuple[Rule, ...] = (
     imports_go_up,
     kafka_alone_knows_kafka,
+    nodes_are_attrs_and_values_structs,
     one_file_knows_the_time,
     init_only_hands_names_on,
     files_are_small,
@@ -201,6 +212,8 @@ BROKEN = [
     (imports_go_up, "types.py", "from flowdsl.errors import FlowError"),
     (imports_go_up, "cellar/wine.py", ""),
     (kafka_alone_knows_kafka, "brokers/protocols.py", "from confluent_kafka import Consumer"),
+    (nodes_are_attrs_and_values_structs, "types.py", "from attrs import frozen"),
+    (nodes_are_attrs_and_values_structs, "plan/nodes.py", "import dataclasses"),
     (one_file_knows_the_time, "processing/loop.py", "import time"),
     (one_file_knows_the_time, "pool/hub.py", "import time"),
     (one_file_knows_the_time, "processing/loop.py", "from time import monotonic"),
@@ -221,6 +234,8 @@ SOUND = [
     (imports_go_up, "plan/nodes.py", "if TYPE_CHECKING:\n    from flowdsl.flow.flow import Flow"),
     (imports_go_up, "__init__.py", "from flowdsl.testing import Driver"),
     (kafka_alone_knows_kafka, "brokers/kafka/consumer.py", "import confluent_kafka"),
+    (nodes_are_attrs_and_values_structs, "plan/nodes.py", "from attrs import frozen\nfrom msgspec import Struct"),
+    (nodes_are_attrs_and_values_structs, "types.py", "from msgspec import Struct\nfrom typing import NamedTuple"),
     (one_file_knows_the_time, "clock.py", "import time\ntime.sleep(1)"),
     (one_file_knows_the_time, "processing/loop.py", "clock.sleep(1)\nclock.utc()"),
     (init_only_hands_names_on, "plan/__init__.py", '"""Names."""\nfrom flowdsl.plan.nodes import A\n__all__ = ["A"]'),

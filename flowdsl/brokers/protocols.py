@@ -8,8 +8,7 @@ from datetime import datetime
 from re import Pattern
 from typing import Any, Literal, NamedTuple, Protocol
 
-from attrs import field, frozen
-from attrs.validators import ge, instance_of
+from msgspec import Struct
 
 from flowdsl.errors import BrokerError
 from flowdsl.records import Records
@@ -20,11 +19,10 @@ Settings = Mapping[str, Any]
 OnGap = Literal["fail", "earliest"]
 
 
-@frozen
-class Last:
+class Last(Struct, frozen=True):
     """Begin ``n`` records before the end of each partition."""
 
-    n: int = field(validator=[instance_of(int), ge(1)])
+    n: int
 
 
 Start = Literal["earliest", "latest"] | datetime | Last

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.brokers.naming import check_topic_name
 from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, part_of, partition_index
@@ -22,8 +22,7 @@ PATIENCE = 10.0
 """Seconds without any progress after which the broker is taken to be out of reach."""
 
 
-@frozen
-class Template:
+class Template(Struct, frozen=True):
     """How values become records: every part is a value or a function of the value. ``encode`` gets no None."""
 
     topic: Any

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.parts import Collecting, Part, Standing
 
 
-@frozen
-class Lowered:
+class Lowered(Struct, frozen=True):
     """The parts of one step, and its name."""
 
     name: str
     parts: tuple[Part, ...]
 
 
-@frozen
-class Group:
+class Group(Struct, frozen=True):
     """What becomes one stage."""
 
     names: tuple[str, ...]

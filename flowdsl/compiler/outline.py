@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any, Never
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.clock import SYSTEM_CLOCK
 from flowdsl.compiler.building import site_of
@@ -24,8 +24,7 @@ from flowdsl.stages.segment import Segment
 from flowdsl.stages.switch import Switch
 
 
-@frozen
-class Place:
+class Place(Struct, frozen=True):
     """A step, or a source, in one of the stages that it runs in. ``begins``, ``ends``: whether it is the first, the last
     of them; the branches of a step stand where it ends.
     """
@@ -37,8 +36,7 @@ class Place:
     branches: tuple[Way, ...] = ()
 
 
-@frozen
-class Stage:
+class Stage(Struct, frozen=True):
     """One running strategy, and the steps that are fused in it."""
 
     number: int
@@ -46,8 +44,7 @@ class Stage:
     places: tuple[Place, ...]
 
 
-@frozen
-class Way:
+class Way(Struct, frozen=True):
     """The stages of one plan, in order. ``merged``: the ways that lead into it."""
 
     label: str
@@ -65,8 +62,7 @@ class Way:
                     yield from branch.all_places()
 
 
-@frozen
-class Outline:
+class Outline(Struct, frozen=True):
     """The stages of a flow. ``dead_letters``: the ways beside it, with the name of the step whose letters they take."""
 
     flow: Way

@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import define, evolve, field, fields, frozen
+from attrs import evolve, frozen
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flowdsl.brokers.protocols import Last
 from flowdsl.chunks import Chunk
@@ -31,8 +33,7 @@ Place = tuple[Partition, int]
 """Which record: its partition and offset."""
 
 
-@frozen
-class Column:
+class Column(Struct, frozen=True):
     """One step. ``before``, ``after``: the probes around it; ``branches``: labels and probes of the branches in it."""
 
     name: str
@@ -41,19 +42,18 @@ class Column:
     branches: tuple[tuple[str, str], ...] = ()
 
 
-@define
-class Watch:
+class Watch(Struct):
     """What the probes saw, as text at once: values may change later."""
 
-    columns: list[Column] = field(factory=list[Column])
-    records: dict[Place, Record[Any]] = field(factory=dict[Place, Record[Any]])
+    columns: list[Column] = field(default_factory=list[Column])
+    records: dict[Place, Record[Any]] = field(default_factory=dict[Place, Record[Any]])
     passed: defaultdict[str, dict[Place, list[str]]] = field(
-        factory=lambda: defaultdict[str, dict[Place, list[str]]](dict)
+        default_factory=lambda: defaultdict[str, dict[Place, list[str]]](dict)
     )
     """By probe: what passed, at the record that completed it."""
-    grouped: defaultdict[str, set[Place]] = field(factory=lambda: defaultdict[str, set[Place]](set))
+    grouped: defaultdict[str, set[Place]] = field(default_factory=lambda: defaultdict[str, set[Place]](set))
     """By probe: the records that are in a group which another one completed."""
-    failed: dict[tuple[Place, str], str] = field(factory=dict[tuple[Place, str], str])
+    failed: dict[tuple[Place, str], str] = field(default_factory=dict[tuple[Place, str], str])
     """By record and step."""
 
     def saw(self, probe: str, chunk: Chunk[Any]) -> None:
@@ -82,8 +82,7 @@ def probed(plan: NamedPlan, watch: Watch, latest: int) -> tuple[Plan, DeadLetter
     return _Prober(watch, latest).plan(plan, plan.name), policy
 
 
-@frozen
-class _Prober:
+class _Prober(Struct, frozen=True):
     watch: Watch
     latest: int
 
@@ -131,19 +130,18 @@ class _Prober:
 def _with_branches(operator: Operator, plans: Iterator[Plan]) -> Operator:
     """The operator with these plans in its branches, in their order."""
     changed: dict[str, Any] = {}
-    for each in fields(type(operator)):
-        value: Any = getattr(operator, each.name)
+    for name, value in operator.given().items():
         if isinstance(value, Branch):
-            changed[each.name] = evolve(value, built=next(plans))
+            changed[name] = replace(value, built=next(plans))
         elif isinstance(value, tuple) and any(isinstance(part, Branch) for part in value):  # pyright: ignore[reportUnknownVariableType]  # of any operator
-            changed[each.name] = tuple(evolve(branch, built=next(plans)) for branch in operator.branches[: len(value)])  # pyright: ignore[reportUnknownArgumentType]  # as above
+            changed[name] = tuple(replace(branch, built=next(plans)) for branch in operator.branches[: len(value)])  # pyright: ignore[reportUnknownArgumentType]  # as above
     return evolve(operator, **changed)
 
 
 # -- the steps that look on -------------------------------------------------------------------------------------------
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class _Probe(Chaining):
     """Hands everything on. ``first``: values are records here, as they were read."""
 
@@ -156,7 +154,7 @@ class _Probe(Chaining):
         return (_ProbeKernel(build.step, build.handler, self),)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class _Reading(Chaining):
     """What a source does with the records that it reads, as a step of its own."""
 
@@ -170,7 +168,7 @@ class _Reading(Chaining):
         return self.source.lower(build)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class _Lost(Chaining):
     """Where records end that failed."""
 

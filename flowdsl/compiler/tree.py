@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from attrs import evolve, frozen
+from attrs import evolve
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowdsl.compiler.layout import INDENT, LONGEST_NAME, WIDTH, filled
 from flowdsl.compiler.outline import Outline, Place, Stage, Way
@@ -33,11 +35,10 @@ def steps(told: Outline, *, closed: bool) -> Iterator[str]:
         yield from filled(OPEN)
     for name, way in told.dead_letters:
         yield from filled(f"dead letters of {name}, in a pipeline of their own:")
-        yield from evolve(tree, beside=True).way(way, 2 * INDENT)
+        yield from replace(tree, beside=True).way(way, 2 * INDENT)
 
 
-@frozen
-class _Tree:
+class _Tree(Struct, frozen=True):
     """The steps as a tree of stages. ``name``: how wide the column of names is; ``beside``: those of dead letters."""
 
     name: int

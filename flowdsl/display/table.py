@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from shutil import get_terminal_size
 from typing import Literal
 
-from attrs import frozen
+from msgspec import Struct
 
 LONGEST = 30
 """Characters of a cell in a terminal."""
@@ -30,8 +30,7 @@ SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", 
 """What texts may not contain in HTML. (The module ``html`` knows 2,000 more, and takes a millisecond to import.)"""
 
 
-@frozen
-class Cell:
+class Cell(Struct, frozen=True):
     """One text, and what it is."""
 
     text: str
@@ -43,8 +42,7 @@ class Cell:
         return f"{ERROR_MARK if self.kind == 'error' else ''}{' '.join(self.text.split())}"
 
 
-@frozen
-class Table:
+class Table(Struct, frozen=True):
     """``title`` stands above, ``notes`` below. The first column tells what a row is."""
 
     title: str

@@ -10,6 +10,7 @@ from typing import Any, cast
 from flowdsl.brokers.naming import check_topic_name
 from flowdsl.brokers.protocols import Last, Start
 from flowdsl.errors import shown
+from flowdsl.operators.codecs import decoder_of
 from flowdsl.operators.constants import Inherit
 from flowdsl.plan.nodes import Upstream
 
@@ -95,3 +96,10 @@ def checked_start(start: object) -> Start:
         return words[start]
     msg = f'start must be "earliest", "latest", an aware datetime or last(n), not {shown(start)}'
     raise ValueError(msg)
+
+
+def checked_decode(decode: Any) -> Any:
+    """A codec or a function, or None."""
+    if decode is not None:
+        decoder_of(decode, "decode")
+    return decode

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from flowdsl.brokers.naming import check_topic_name
 from flowdsl.brokers.protocols import Client, Consumer, Producer, Start
@@ -189,4 +189,4 @@ def _decoded(record: Record[Any], decoder: Callable[[bytes], Any]) -> Record[Any
     except Exception as error:
         error.add_note(f"decode was given the value of {record.topic}[{record.partition}] offset {record.offset}.")
         raise
-    return evolve(record, value=value)
+    return replace(record, value=value)

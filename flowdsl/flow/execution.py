@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.brokers.memory import MemoryConsumer
 from flowdsl.brokers.naming import check_matches
@@ -33,8 +33,7 @@ MOST_BETWEEN_FLUSHES = 1.0
 """Seconds; a sink that buffers is flushed at least so often."""
 
 
-@frozen(kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """How a flow is to run; durations in seconds."""
 
     count: int | None = None

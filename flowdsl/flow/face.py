@@ -7,13 +7,13 @@ from datetime import datetime
 from re import Pattern
 from typing import Any, Literal, TypeVar, overload
 
-from flowdsl.brokers.naming import check_topic_name
 from flowdsl.brokers.protocols import OnGap, Start
 from flowdsl.brokers.settings import checked_settings
-from flowdsl.flow.arguments import checked_topics, group_or_none
+from flowdsl.flow.arguments import checked_decode, checked_start, checked_topics, group_or_none
 from flowdsl.flow.by_hand import NO_SETTINGS, ByHand, Decodes
 from flowdsl.flow.flow import ClosedFlow, Flow
 from flowdsl.flow.stats import Stats
+from flowdsl.operators import checks, outgoing
 from flowdsl.operators.codecs import Encoder
 from flowdsl.operators.constants import INHERIT, Inherit
 from flowdsl.operators.produce import Headers, ProduceTo, Text
@@ -21,7 +21,7 @@ from flowdsl.operators.source import BrokerSource, Tombstones
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import FB, Hint1
 from flowdsl.plan.nodes import Plan
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 
 T = TypeVar("T")
 Topics = str | Sequence[str] | Pattern[str]
@@ -117,11 +117,11 @@ class Broker(ByHand):
                     client=self.client,
                     topics=checked_topics(topics),
                     group_id=group_or_none(group_id),
-                    decode=decode,
-                    start=start,
-                    tombstones=tombstones,
-                    on_gap=on_gap,
-                    settings=checked_settings(settings),
+                    decode=checked_decode(decode),
+                    start=checked_start(start),
+                    tombstones=checks.choice(tombstones, "tombstones", ("fail", "skip", "keep")),
+                    on_gap=checks.choice(on_gap, "on_gap", ("fail", "earliest")),
+                    settings=checks.settings(checked_settings(settings)),
                     name=name,
                 )
             )
@@ -197,14 +197,14 @@ class Broker(ByHand):
         """
         node: ProduceTo[Any] = ProduceTo(
             client=self.client,
-            topic=check_topic_name(topic) if isinstance(topic, str) else topic,
-            key=key,
-            headers=headers,
-            timestamp=timestamp,
-            partition=partition,
-            encode=encode,
-            settings=checked_settings(settings),
+            topic=outgoing.topic(topic),
+            key=outgoing.key(key),
+            headers=outgoing.headers(headers),
+            timestamp=outgoing.timestamp(timestamp),
+            partition=outgoing.partition(partition),
+            encode=outgoing.encode(encode),
+            settings=checks.settings(checked_settings(settings)),
             name=name,
-            on_error=on_error,
+            on_error=error_policy(on_error),
         )
         return node

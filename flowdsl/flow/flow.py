@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, overload
 
-from attrs import frozen
 from reactivex import Observable
 
 from flowdsl import compiler
@@ -33,11 +32,8 @@ if TYPE_CHECKING:
 ONCE_A_SECOND = every(seconds=1.0)
 
 
-@frozen(repr=False)
-class Described(Upstream):
+class Described(Upstream, frozen=True):
     """What open and closed flows have in common: they can be looked at."""
-
-    plan: Plan
 
     def then(self, step: Operator) -> Upstream:
         """The flow with one more step; for operators, which call it."""
@@ -80,8 +76,7 @@ class Described(Upstream):
             raise TypeError(msg)
 
 
-@frozen(repr=False)
-class Flow(Described, Generic[T_co]):
+class Flow(Described, Generic[T_co], frozen=True):
     """A flow of values that nothing takes yet. ``flow | operator`` goes on; a sink makes a ``ClosedFlow`` of it.
 
     >>> from flowdsl import filter_, from_iterable, map_
@@ -169,8 +164,7 @@ class Flow(Described, Generic[T_co]):
         compile = NeedsSink()
 
 
-@frozen(repr=False)
-class ClosedFlow(Described, Generic[T_co]):
+class ClosedFlow(Described, Generic[T_co], frozen=True):
     """A flow that ends in a sink and can run; the parameter is what ``run`` returns."""
 
     def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import field, frozen
+from msgspec import Struct
 
 from flowdsl import compiler
 from flowdsl.compiler.probing import Column, Place, Watch, probed
@@ -25,14 +25,13 @@ LEGEND = {
 }
 
 
-@frozen(repr=False)
-class Preview:
+class Preview(Struct, frozen=True):
     """Records and what came out of each step, as text; shows itself as a table.
 
     ``columns``: what a row is, the source, then every step; ``rows`` has a text for each of them.
     """
 
-    table: Table = field(repr=False)
+    table: Table
 
     @property
     def columns(self) -> tuple[str, ...]:

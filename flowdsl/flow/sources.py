@@ -12,9 +12,15 @@ from reactivex.abc import ObservableBase
 from flowdsl.brokers.protocols import Last
 from flowdsl.errors import FlowDefinitionError, Problem, shown
 from flowdsl.flow.flow import ClosedFlow, Described, Flow
-from flowdsl.operators.checks import count
+from flowdsl.operators.checks import choice, count
 from flowdsl.operators.source import BrokerSource, MergedSource
-from flowdsl.operators.values import IterableSource, ObservableSource, ValuesSource
+from flowdsl.operators.values import (
+    IterableSource,
+    ObservableSource,
+    ValuesSource,
+    iterable_or_function,
+    observable_of_rxpy,
+)
 from flowdsl.plan.hints import T, U, V
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.plan.where import here
@@ -37,7 +43,7 @@ def from_iterable(values: Iterable[T] | Callable[[], Iterable[T]], *, name: str 
     if isinstance(values, Described):
         msg = "values must be an iterable, not a flow, which can be used as it is"
         raise TypeError(msg)
-    return Flow(Plan(IterableSource(values=values, name=name, where=here())))
+    return Flow(Plan(IterableSource(values=iterable_or_function(values), name=name, where=here())))
 
 
 def from_observable(
@@ -57,7 +63,13 @@ def from_observable(
     >>> (from_observable(reactivex.of(1, 2, 3)) | map_(lambda n: n * n) | to_list()).run()
     [1, 4, 9]
     """
-    source = ObservableSource(observable=observable, capacity=capacity, overflow=overflow, name=name, where=here())
+    source = ObservableSource(
+        observable=observable_of_rxpy(observable),
+        capacity=count(capacity, "capacity"),
+        overflow=choice(overflow, "overflow", ("block", "error", "drop_new", "drop_old")),
+        name=name,
+        where=here(),
+    )
     return Flow(Plan(source))
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.display.table import Cell, Table
 from flowdsl.types import Partition
 
 
-@frozen
-class StepStats:
+class StepStats(Struct, frozen=True):
     """One step: how many values it got, and how many it handed on."""
 
     name: str
@@ -17,8 +16,7 @@ class StepStats:
     emitted: int
 
 
-@frozen(repr=False)
-class Stats:
+class Stats(Struct, frozen=True):
     """A run so far. ``delivered`` counts values as the sinks got them: a list is one value; ``elapsed`` in seconds.
 
     Prints itself as a small table, in a terminal and in a notebook.

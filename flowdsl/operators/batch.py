@@ -12,7 +12,7 @@ from flowdsl.operators import checks
 from flowdsl.plan.fragment import Fragment, compose
 from flowdsl.plan.hints import T, X
 from flowdsl.plan.nodes import Operator
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import put
 from flowdsl.stages.grouping import Grouping, all_values
 from flowdsl.stages.parts import Build, Collecting, Part
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowdsl.plan.hints import D, Z
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Batch(Operator):
     """Lists of at most ``size`` values; ``within`` in seconds."""
 
@@ -70,5 +70,8 @@ def batch(
     [[0, 1], [2, 3], [4]]
     """
     return Batch(
-        size=checks.count(size, "size"), within=optional_seconds(within, "within"), name=name, on_error=on_error
+        size=checks.count(size, "size"),
+        within=optional_seconds(within, "within"),
+        name=name,
+        on_error=error_policy(on_error),
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from flowdsl.operators.branching import all_close, any_groups, branch, counted, grown, split
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.nodes import Upstream
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining
 from flowdsl.stages.branches import Splitter, to_all
 from flowdsl.stages.parts import Build, Part, Standing
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from flowdsl.plan.hints import D, E
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Broadcast(Chaining):
     """All branches for each value."""
 
     word = "broadcast"
-    ways: tuple[Branch, ...] = field(repr=False)
+    hidden = ("ways",)
+    ways: tuple[Branch, ...]
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -71,4 +72,4 @@ def broadcast(*branches: Any, name: str | None = None, on_error: OnError | None 
         msg = "branches must not be empty: broadcast(a, b) needs at least one operator"
         raise ValueError(msg)
     ways = tuple(branch(str(number), operator) for number, operator in enumerate(branches, 1))
-    return Broadcast(ways=ways, name=name, on_error=on_error)
+    return Broadcast(ways=ways, name=name, on_error=error_policy(on_error))

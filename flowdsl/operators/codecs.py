@@ -10,7 +10,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
-from attrs import field, frozen
+from msgspec import Struct
 
 from flowdsl.errors import shown
 from flowdsl.operators.checks import function
@@ -36,8 +36,7 @@ class Codec(Encoder[T_contra], Decoder[T_co], Protocol[T_contra, T_co]):
     """Both ways."""
 
 
-@frozen
-class Text:
+class Text(Struct, frozen=True):
     """UTF-8, both ways."""
 
     def decode(self, data: bytes, /) -> str:
@@ -50,8 +49,7 @@ class Text:
         return "TEXT"
 
 
-@frozen
-class Raw:
+class Raw(Struct, frozen=True):
     """The bytes as they are, both ways."""
 
     def decode(self, data: bytes, /) -> bytes:
@@ -70,24 +68,29 @@ _plain = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 
-@frozen
 class TypedJson(Generic[T]):
     """JSON into one type, validated: a dataclass, an attrs class, a ``msgspec.Struct``, a ``TypedDict``, or any annotation of these."""
 
-    type: Any
-    decoder: Callable[[bytes], Any] = field(init=False, eq=False, repr=False)
+    __slots__ = ("decoder", "type")
 
-    def __attrs_post_init__(self) -> None:
+    def __init__(self, type: Any) -> None:  # noqa: A002  # what the argument is
         try:
-            decoder = msgspec.json.Decoder(self.type)
-            info = msgspec.inspect.type_info(self.type)
+            decoder = msgspec.json.Decoder(type)
+            info = msgspec.inspect.type_info(type)
         except (TypeError, ValueError, RuntimeError, NameError) as wrong:
-            msg = f"JSON cannot decode into {shown(self.type)}: {wrong}"
+            msg = f"JSON cannot decode into {shown(type)}: {wrong}"
             raise TypeError(msg) from wrong
         if isinstance(info, msgspec.inspect.CustomType) and not any(issubclass(kind, info.cls) for kind in PLAIN):
-            msg = f"JSON cannot decode into {shown(self.type)}: it is no dataclass, attrs class, msgspec.Struct or TypedDict"
+            msg = f"JSON cannot decode into {shown(type)}: it is no dataclass, attrs class, msgspec.Struct or TypedDict"
             raise TypeError(msg)
-        object.__setattr__(self, "decoder", decoder.decode)  # attrs' own way to set a field of a frozen class
+        self.type = type
+        self.decoder: Callable[[bytes], Any] = decoder.decode
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TypedJson) and other.type == self.type
+
+    def __hash__(self) -> int:
+        return hash((TypedJson, self.type))
 
     def decode(self, data: bytes, /) -> T:
         value: T = self.decoder(data)
@@ -103,8 +106,7 @@ class TypedJson(Generic[T]):
         return TypedJson, (self.type,)
 
 
-@frozen
-class Json:
+class Json(Struct, frozen=True):
     """JSON: into dicts, lists, strings and numbers; out of these, dataclasses, attrs classes and ``msgspec.Struct`` too."""
 
     def decode(self, data: bytes, /) -> Any:

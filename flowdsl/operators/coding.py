@@ -10,7 +10,7 @@ from attrs import frozen
 from flowdsl.operators.codecs import Decoder, Encoder, decoder_of, encoder_of
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import FB, F_co, Hint1, T, U
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining, put
 from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.parts import Build, Part
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.flow import Flow
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Decode(Chaining):
     """What the codec makes of bytes. ``function``: that of the codec."""
 
@@ -37,7 +37,7 @@ class Decode(Chaining):
         return (Call(build.step, build.handler, Role.MAP, self.function),)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Encode(Chaining, Generic[F_co]):
     """The bytes that the codec makes of values. ``function``: that of the codec."""
 
@@ -74,7 +74,7 @@ def decode(
     [[1], {}]
     """
     decoder_of(codec)
-    node: Fragment[Flow[bytes], Flow[T]] = Decode(codec=codec, name=name, on_error=on_error)
+    node: Fragment[Flow[bytes], Flow[T]] = Decode(codec=codec, name=name, on_error=error_policy(on_error))
     return node
 
 
@@ -95,5 +95,5 @@ def encode(codec: Any, *, name: str | None = None, on_error: OnError | None = No
     [b'{"id":1}']
     """
     encoder_of(codec)
-    node: Encode[Any] = Encode(codec=codec, name=name, on_error=on_error)
+    node: Encode[Any] = Encode(codec=codec, name=name, on_error=error_policy(on_error))
     return node

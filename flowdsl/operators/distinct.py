@@ -12,7 +12,7 @@ from flowdsl.chunks import Chunk, kept
 from flowdsl.errors import refuse_awaitable
 from flowdsl.operators import checks
 from flowdsl.plan.hints import F, Hint1
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Keep, Same
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
@@ -22,7 +22,7 @@ from flowdsl.stages.states import lanes
 from flowdsl.types import PerState
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Distinct(Keep[Callable[[Any], Any]]):
     """Values whose key, or which themselves, differ from those before."""
 
@@ -77,7 +77,7 @@ def distinct_until_changed(
         key=None if key is None else checks.function(key, "key"),
         per=checks.choice(per, "per", ("partition", "flow")),
         name=name,
-        on_error=on_error,
+        on_error=error_policy(on_error),
     )
 
 

@@ -12,7 +12,7 @@ from flowdsl.operators import checks
 from flowdsl.operators.slow import Scheduler, concurrency_of, parts
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.hints import FI, F_co, Hint1, T, U
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining, put
 from flowdsl.stages.flattening import FlatMapKernel, all_of
 from flowdsl.stages.parts import Build, Part
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.flow import Flow
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class FlatMap(Chaining, Generic[F_co]):
     """One value in, any number out."""
 
@@ -72,4 +72,4 @@ def flat_map(
         timeout=timeout,
         finish=all_of,
     )
-    return FlatMap(function=function, slow=slow, name=name, on_error=on_error)
+    return FlatMap(function=function, slow=slow, name=name, on_error=error_policy(on_error))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, overload
 
-from attrs import evolve, field, frozen
+from attrs import frozen
+from msgspec.structs import replace
 
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Duration, optional_seconds
 from flowdsl.errors import refuse_awaitable
 from flowdsl.operators import checks
 from flowdsl.plan.hints import F_co, G, Hint2, S, S_co
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Reducing
 from flowdsl.stages.context import StepContext, StepCount
 from flowdsl.stages.failures import Handler
@@ -22,14 +23,15 @@ from flowdsl.stages.parts import Build, Collecting, Part
 from flowdsl.stages.states import fresh
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Fold(Reducing[F_co, S_co]):
     """The state after each group; ``within`` in seconds."""
 
     word = "fold"
+    by_keyword = ("size",)
     function: Callable[..., Any]
     initial: Any
-    size: int = field(metadata={"keyword": True})
+    size: int
     within: float | None = None
 
     @property
@@ -46,7 +48,7 @@ class Fold(Reducing[F_co, S_co]):
     def lower(self, build: Build) -> tuple[Part, ...]:
         step = build.step
         grouping = Grouping(self.size, self.within, last_state, clock=step.clock, count=step.count)
-        counted_by_grouping = evolve(step, count=StepCount(step.name))
+        counted_by_grouping = replace(step, count=StepCount(step.name))
         return (FoldKernel(counted_by_grouping, build.handler, self, grouping), Collecting(grouping))
 
 
@@ -94,7 +96,7 @@ def fold(
         size=checks.count(size, "size"),
         within=optional_seconds(within, "within"),
         name=name,
-        on_error=on_error,
+        on_error=error_policy(on_error),
     )
     return node
 

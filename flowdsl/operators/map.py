@@ -12,7 +12,7 @@ from flowdsl.operators import checks
 from flowdsl.operators.slow import Scheduler, concurrency_of, parts
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.hints import F, F_co, Hint1, T, U
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining, put
 from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.parts import Build, Part
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.flow import Flow
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Map(Chaining, Generic[F_co]):
     """One value in, one value out."""
 
@@ -71,4 +71,4 @@ def map_(
     slow = concurrency_of(
         function, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
     )
-    return Map(function=function, slow=slow, name=name, on_error=on_error)
+    return Map(function=function, slow=slow, name=name, on_error=error_policy(on_error))

@@ -14,8 +14,7 @@ from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, part_of
 from flowdsl.brokers.protocols import Client, Outgoing
 from flowdsl.chunks import Chunk
 from flowdsl.errors import refuse_awaitable
-from flowdsl.operators import outgoing
-from flowdsl.operators.checks import Items, settings
+from flowdsl.operators.checks import Items
 from flowdsl.operators.codecs import Encoder, encoder_of
 from flowdsl.operators.constants import INHERIT, Inherit
 from flowdsl.plan.hints import F_co, T
@@ -36,7 +35,7 @@ Text = bytes | str | None
 Headers = Iterable[tuple[str, bytes | None]] | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ProduceTo(Chaining, Generic[F_co]):
     """Produce each value; its offset moves once the broker acknowledged it.
 
@@ -45,16 +44,15 @@ class ProduceTo(Chaining, Generic[F_co]):
     """
 
     word = "sink"
-    client: Client = field(repr=False)
-    topic: str | Callable[[Any], str] = field(converter=outgoing.topic)
-    key: Inherit | Callable[[Any], Text] | Text = field(default=INHERIT, converter=outgoing.key)
-    headers: Headers | Inherit | Callable[[Any], Headers] = field(default=INHERIT, converter=outgoing.headers)
-    timestamp: datetime | Inherit | Callable[[Any], datetime | None] | None = field(
-        default=INHERIT, converter=outgoing.timestamp
-    )
-    partition: int | Callable[[Any], int] | None = field(default=None, converter=outgoing.partition)
-    encode: Encoder[Any] | Callable[[Any], bytes | str] | None = field(default=None, converter=outgoing.encode)
-    settings: Items = field(default=Items(), converter=settings)
+    hidden = ("client",)
+    client: Client
+    topic: str | Callable[[Any], str]
+    key: Inherit | Callable[[Any], Text] | Text = INHERIT
+    headers: Headers | Inherit | Callable[[Any], Headers] = INHERIT
+    timestamp: datetime | Inherit | Callable[[Any], datetime | None] | None = INHERIT
+    partition: int | Callable[[Any], int] | None = None
+    encode: Encoder[Any] | Callable[[Any], bytes | str] | None = None
+    settings: Items = field(default=Items())
 
     def __call__(self: ProduceTo[Callable[[T], bytes | str]], up: Flow[T | None], /) -> ClosedFlow[Stats]:
         closed: ClosedFlow[Stats] = put(self, up)

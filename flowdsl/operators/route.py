@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, overload
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from flowdsl.chunks import Chunk
 from flowdsl.errors import refuse_awaitable, shown
@@ -15,7 +15,7 @@ from flowdsl.operators.branching import all_close, any_groups, branch, grown, sp
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.hints import F, F_co, Hint1, T, X_contra, Y_co
 from flowdsl.plan.nodes import Upstream
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining, put
 from flowdsl.stages.branches import Addressed, Splitter, to_addressed
 from flowdsl.stages.context import StepContext
@@ -32,15 +32,16 @@ if TYPE_CHECKING:
     GoesOn = Callable[[D], Flow[E]]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Route(Chaining, Generic[F_co, X_contra, Y_co]):
     """One branch for each value: ``ways[i]`` for ``keys[i]``, else ``default``."""
 
     word = "route"
+    hidden = ("keys", "ways", "default")
     function: Callable[..., Any]
-    keys: tuple[Any, ...] = field(repr=False)
-    ways: tuple[Branch, ...] = field(repr=False)
-    default: Branch | None = field(default=None, repr=False)
+    keys: tuple[Any, ...]
+    ways: tuple[Branch, ...]
+    default: Branch | None = None
 
     def __call__(self: Route[Callable[[T], object], Flow[T], Z], up: Flow[T], /) -> Z:
         flow: Z = put(self, up)
@@ -121,7 +122,7 @@ def route(
         ways=tuple(branch(repr(each), operator) for each, operator in branches.items()),
         default=None if default is None else branch("default", default),
         name=name,
-        on_error=on_error,
+        on_error=error_policy(on_error),
     )
     return node
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, overload
 
-from attrs import field, frozen
+from attrs import frozen
 
 from flowdsl.chunks import Chunk
 from flowdsl.errors import refuse_awaitable
 from flowdsl.operators import checks
 from flowdsl.plan.hints import F_co, G, Hint2, S, S_co
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Reducing
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
@@ -21,14 +21,14 @@ from flowdsl.stages.states import fresh, lanes
 from flowdsl.types import PerState
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Scan(Reducing[F_co, S_co]):
     """The state after each value."""
 
     word = "scan"
     function: Callable[..., Any]
     initial: Any
-    per: PerState = field(default="partition")
+    per: PerState = "partition"
 
     def named_after(self) -> object:
         return self.function
@@ -78,7 +78,7 @@ def scan(
         initial=checks.initial(initial, "initial"),
         per=checks.choice(per, "per", ("partition", "flow")),
         name=name,
-        on_error=on_error,
+        on_error=error_policy(on_error),
     )
     return node
 

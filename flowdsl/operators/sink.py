@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from io import IOBase
 from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 
-from attrs import evolve, frozen
+from attrs import frozen
+from msgspec.structs import replace
 
 from flowdsl.clock import Duration
 from flowdsl.errors import shown
@@ -16,7 +17,7 @@ from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.functions import defined_at, full_name
 from flowdsl.plan.hints import F, F_co, Hint1, T, T_contra
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining, put
 from flowdsl.stages.context import Site
 from flowdsl.stages.ending import SinkCall
@@ -38,7 +39,7 @@ class Writer(Protocol[T_contra]):
     def write(self, values: Sequence[T_contra], /) -> object: ...
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Sink(Chaining, Generic[F_co]):
     """The target is called with each value, or its ``write`` with whatever has arrived."""
 
@@ -66,7 +67,7 @@ class Sink(Chaining, Generic[F_co]):
             return parts(build, self.slow, SinkCall(step, handler, target), target)
         flush = getattr(target, "flush", None)
         site = step.site if flush is None else _site_of(getattr(self.target, "flush", flush), step.site)
-        gate = FlushGate(evolve(step, site=site), flush)
+        gate = FlushGate(replace(step, site=site), flush)
         return (WriteKernel(step, handler, target.write, stops=build.stops), Collecting(gate))
 
     def named_after(self) -> object:
@@ -124,7 +125,7 @@ def sink(
     if slow is not None and hasattr(checked, "write"):
         msg = "concurrency is for functions: an object's write gets whatever has arrived, at once"
         raise ValueError(msg)
-    node: Sink[Any] = Sink(target=checked, slow=slow, name=name, on_error=on_error)
+    node: Sink[Any] = Sink(target=checked, slow=slow, name=name, on_error=error_policy(on_error))
     return node
 
 
@@ -147,5 +148,5 @@ def _target(target: Any) -> Any:
 
 
 def _site_of(method: object, sink: Site) -> Site:
-    where, named = defined_at(method), evolve(sink, function=full_name(method))
-    return named if where is None else evolve(named, file=where.file, line=where.line)
+    where, named = defined_at(method), replace(sink, function=full_name(method))
+    return named if where is None else replace(named, file=where.file, line=where.line)

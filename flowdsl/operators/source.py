@@ -12,8 +12,7 @@ from attrs import field, frozen
 
 from flowdsl.brokers.protocols import Client, Last, OnGap, Topics
 from flowdsl.chunks import Chunk, kept
-from flowdsl.errors import shown
-from flowdsl.operators.checks import Items, choice, settings
+from flowdsl.operators.checks import Items
 from flowdsl.operators.codecs import Decoder, decoder_of
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.stages.branches import Divide
@@ -27,51 +26,20 @@ from flowdsl.types import Partition
 Tombstones = Literal["fail", "skip", "keep"]
 
 
-def _topics(given: str | Topics) -> Topics:
-    if isinstance(given, str):
-        return (given,)
-    return given if isinstance(given, Pattern) else tuple(given)
-
-
-def _start(given: Any) -> Any:
-    if isinstance(given, datetime) and given.tzinfo is None:
-        msg = f"start must be an aware datetime, such as datetime.now(UTC), but {given!r} has no time zone"
-        raise ValueError(msg)
-    if given in ("earliest", "latest") or isinstance(given, datetime | Last):
-        return given
-    msg = f'start must be "earliest", "latest", an aware datetime or last(n), not {shown(given)}'
-    raise ValueError(msg)
-
-
-def _tombstones(given: Any) -> Tombstones:
-    word: Tombstones = choice(given, "tombstones", ("fail", "skip", "keep"))
-    return word
-
-
-def _on_gap(given: Any) -> OnGap:
-    word: OnGap = choice(given, "on_gap", ("fail", "earliest"))
-    return word
-
-
-def _decode(given: Any) -> Any:
-    if given is not None:
-        decoder_of(given, "decode")
-    return given
-
-
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class BrokerSource(Source):
     """Topics of a broker; ``topics`` is a tuple of names or a compiled pattern, ``settings`` are items."""
 
     word = "source"
-    client: Client = field(repr=False)
-    topics: Topics = field(converter=_topics, metadata={"one or several": True})
+    hidden = ("client",)
+    client: Client
+    topics: Topics
     group_id: str | None = None
-    decode: Decoder[Any] | Callable[[bytes], Any] | None = field(default=None, converter=_decode)
-    start: Literal["earliest", "latest"] | datetime | Last = field(default="earliest", converter=_start)
-    tombstones: Tombstones = field(default="fail", converter=_tombstones)
-    on_gap: OnGap = field(default="fail", converter=_on_gap)
-    settings: Items = field(default=Items(), converter=settings)
+    decode: Decoder[Any] | Callable[[bytes], Any] | None = None
+    start: Literal["earliest", "latest"] | datetime | Last = "earliest"
+    tombstones: Tombstones = "fail"
+    on_gap: OnGap = "fail"
+    settings: Items = field(default=Items())
 
     @property
     def drops(self) -> bool:
@@ -118,12 +86,13 @@ class SourceKernel(Kernel):
         return Chunk(values, chunk.mark, kept(chunk.origins, mask, len(values)))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class MergedSource(Source):
     """Several flows that go on as one; each is an open plan with a source and steps of its own."""
 
     word = "merge"
-    plans: tuple[Plan, ...] = field(repr=False)
+    hidden = ("plans",)
+    plans: tuple[Plan, ...]
 
     @property
     def groups(self) -> bool:

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from flowdsl.chunks import Chunk
 from flowdsl.operators import checks
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Same
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
@@ -17,7 +17,7 @@ from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Part
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Take(Same):
     """The first ``n`` values."""
 
@@ -37,7 +37,7 @@ def take(n: int, *, name: str | None = None, on_error: OnError | None = None) ->
     >>> (from_iterable(range(1000)) | take(3) | to_list()).run()
     [0, 1, 2]
     """
-    return Take(n=checks.count(n, "n"), name=name, on_error=on_error)
+    return Take(n=checks.count(n, "n"), name=name, on_error=error_policy(on_error))
 
 
 class TakeKernel(Kernel):

@@ -12,13 +12,13 @@ from flowdsl.operators import checks
 from flowdsl.operators.slow import Scheduler, concurrency_of, parts
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.hints import F, F_co, Hint1
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Keep
 from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.parts import Build, Part
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Tap(Keep[F_co]):
     """All values, after the function was called with each."""
 
@@ -58,4 +58,4 @@ def tap(
     slow = concurrency_of(
         function, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
     )
-    return Tap(function=function, slow=slow, name=name, on_error=on_error)
+    return Tap(function=function, slow=slow, name=name, on_error=error_policy(on_error))

@@ -12,7 +12,7 @@ from attrs import frozen
 from flowdsl.errors import shown
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import T, U
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining
 from flowdsl.stages.foreign import ForeignEnd, ForeignStage, SelfCommit
 from flowdsl.stages.parts import Build, Part, Standing, Strategy
@@ -41,13 +41,14 @@ class EndFactory(Protocol[T]):
     ) -> ProcessingStrategy[T]: ...
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Through(Chaining):
     """What the strategies of a factory hand on; ``ends``: the factory has the form without ``downstream``."""
 
     word = "through"
     factory: Any
     ends: bool
+    hidden = ("ends",)
 
     @property
     def closes(self) -> bool:
@@ -102,7 +103,7 @@ def through(factory: Any, *, name: str | None = None, on_error: OnError | None =
     >>> (from_iterable([1, 2]) | through(Doubled()) | to_list()).run()
     [2, 4]
     """
-    return Through(factory=factory, ends=_ends(factory), name=name, on_error=on_error)
+    return Through(factory=factory, ends=_ends(factory), name=name, on_error=error_policy(on_error))
 
 
 def _ends(factory: Any) -> bool:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from attrs import frozen
-
 from flowdsl.plan.fragment import Fragment, compose
 from flowdsl.plan.hints import T, X
 from flowdsl.plan.nodes import Operator
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import put
 from flowdsl.stages.ending import SinkCall
 from flowdsl.stages.parts import Build, Part
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from flowdsl.flow.flow import ClosedFlow, Flow
 
 
-@frozen(kw_only=True)
 class ToList(Operator):
     """Collects the values in memory."""
 
@@ -56,4 +53,4 @@ def to_list(*, name: str | None = None, on_error: OnError | None = None) -> ToLi
     >>> (from_iterable("abc") | to_list()).run()
     ['a', 'b', 'c']
     """
-    return ToList(name=name, on_error=on_error)
+    return ToList(name=name, on_error=error_policy(on_error))

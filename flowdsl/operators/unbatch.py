@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from flowdsl.plan.fragment import Fragment, compose
 from flowdsl.plan.hints import T, X
 from flowdsl.plan.nodes import Operator
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import put
 from flowdsl.stages.flattening import FlatMapKernel
 from flowdsl.stages.parts import Build, Part
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from flowdsl.plan.hints import D, Z
 
 
-@frozen(kw_only=True)
 class Unbatch(Operator):
     """The values of each iterable."""
 
@@ -47,7 +44,7 @@ def unbatch(*, name: str | None = None, on_error: OnError | None = None) -> Unba
     >>> (from_iterable(range(3)) | batch(2) | unbatch() | to_list()).run()
     [0, 1, 2]
     """
-    return Unbatch(name=name, on_error=on_error)
+    return Unbatch(name=name, on_error=error_policy(on_error))
 
 
 def _itself(values: Iterable[T]) -> Iterable[T]:

@@ -10,13 +10,12 @@ from attrs import field, frozen
 from reactivex.abc import ObservableBase
 
 from flowdsl.errors import FlowDefinitionError, Problem, refuse_awaitable, shown
-from flowdsl.operators.checks import choice, count, supplier
+from flowdsl.operators.checks import supplier
 from flowdsl.plan.functions import full_name
 from flowdsl.plan.nodes import Source
 from flowdsl.reactive.inbox import Inbox, Overflow
 
 
-@frozen(kw_only=True)
 class ValuesSource(Source):
     """Values that come from no broker: they have no topic, and nothing of them is committed."""
 
@@ -52,7 +51,8 @@ class Supply:
         return iterator
 
 
-def _values(given: Any) -> Any:
+def iterable_or_function(given: Any) -> Any:
+    """What ``from_iterable`` takes."""
     if isinstance(given, Iterable):
         return given  # pyright: ignore[reportUnknownVariableType]  # of whatever the user has
     if callable(given):
@@ -61,13 +61,14 @@ def _values(given: Any) -> Any:
     raise TypeError(msg)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class IterableSource(ValuesSource):
     """Values in memory: an iterable, or a function without arguments that returns one."""
 
     word = "from_iterable"
-    values: Iterable[Any] | Callable[[], Iterable[Any]] = field(converter=_values)
-    supply: Supply = field(factory=Supply, eq=False, repr=False, init=False)
+    apart = (*Source.apart, "supply")
+    values: Iterable[Any] | Callable[[], Iterable[Any]]
+    supply: Supply = field(factory=Supply)
 
     @property
     def is_used_up(self) -> bool:
@@ -88,7 +89,8 @@ class IterableSource(ValuesSource):
         return iter(values)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]  # as above
 
 
-def _observable(given: Any) -> Any:
+def observable_of_rxpy(given: Any) -> Any:
+    """What ``from_observable`` takes."""
     if isinstance(given, ObservableBase):
         return given  # pyright: ignore[reportUnknownVariableType]  # of whatever the user has
     hint = ": for an iterable there is from_iterable" if isinstance(given, Iterable) else ""
@@ -96,23 +98,14 @@ def _observable(given: Any) -> Any:
     raise TypeError(msg)
 
 
-def _capacity(given: Any) -> int:
-    return count(given, "capacity")
-
-
-def _overflow(given: Any) -> Overflow:
-    word: Overflow = choice(given, "overflow", ("block", "error", "drop_new", "drop_old"))
-    return word
-
-
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ObservableSource(ValuesSource):
     """What an Observable emits while the flow runs."""
 
     word = "from_observable"
-    observable: ObservableBase[Any] = field(converter=_observable)
-    capacity: int = field(default=1000, converter=_capacity)
-    overflow: Overflow = field(default="block", converter=_overflow)
+    observable: ObservableBase[Any]
+    capacity: int = 1000
+    overflow: Overflow = "block"
 
     @property
     def is_bounded(self) -> bool:

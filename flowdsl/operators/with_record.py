@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from flowdsl.chunks import Chunk
 from flowdsl.plan.fragment import Fragment, compose
 from flowdsl.plan.hints import T, X
 from flowdsl.plan.nodes import Operator, Plan
-from flowdsl.plan.policy import OnError
+from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import put
 from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Part
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from flowdsl.plan.hints import D, Z
 
 
-@frozen(kw_only=True)
 class WithRecord(Operator):
     """Pairs of the value and its record."""
 
@@ -56,7 +53,7 @@ def with_record(*, name: str | None = None, on_error: OnError | None = None) -> 
     >>> (from_iterable("ab") | with_record() | map_(lambda pair: (pair[0], pair[1].offset)) | to_list()).run()
     [('a', 0), ('b', 1)]
     """
-    return WithRecord(name=name, on_error=on_error)
+    return WithRecord(name=name, on_error=error_policy(on_error))
 
 
 class WithRecordKernel(Kernel):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowdsl.errors import FlowDefinitionError, Problem
 from flowdsl.plan.functions import short_name
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
     from flowdsl.plan.nodes import BranchInput, Plan, Upstream
 
 
-@frozen
-class Branch:
+class Branch(Struct, frozen=True):
     """``label`` is for people: the key of a route, the place in a broadcast. ``operator``: from a flow to a flow."""
 
     label: str
     operator: Callable[[Any], Any]
-    built: Plan | None = field(default=None, repr=False)
+    built: Plan | None = None
 
     @property
     def plan(self) -> Plan:
@@ -46,4 +46,4 @@ class Branch:
             name = short_name(self.operator) or "a lambda"
             text = f"the branch {self.label} must go on from the flow that {name} is given, and not return another one"
             raise FlowDefinitionError([Problem(text, name, source.where.file, source.where.line)])
-        return evolve(self, built=end.plan)
+        return replace(self, built=end.plan)

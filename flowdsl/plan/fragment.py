@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.errors import FlowDefinitionError, Problem, shown
 from flowdsl.plan.functions import defined_at, full_name, short_name
@@ -26,8 +26,7 @@ class Fragment(Protocol[X_contra, Y_co]):
     def __ror__(self, first: Callable[[X], X_contra], /) -> Fragment[X, Y_co]: ...
 
 
-@frozen
-class Composition:
+class Composition(Struct, frozen=True):
     """Functions from flow to flow, one after the other."""
 
     functions: tuple[Callable[[Any], Any], ...]

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.functions import short_name
 from flowdsl.plan.nodes import BranchInput, Node, Operator, Plan, Source
 
 
-@frozen
-class Step:
+class Step(Struct, frozen=True):
     """One operator at its place. ``branches`` are those of the operator; ``dead_letters`` its own, if it has such a policy."""
 
     name: str
@@ -25,8 +24,7 @@ class Step:
     dead_letters: NamedPlan | None = None
 
 
-@frozen
-class NamedPlan:
+class NamedPlan(Struct, frozen=True):
     """A plan with names. ``label``: which branch it is; ``merged``: the plans that its source merges."""
 
     label: str

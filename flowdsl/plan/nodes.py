@@ -5,32 +5,53 @@ Two nodes are equal when what the user gave is equal, wherever it was written.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowdsl.errors import shown
 from flowdsl.plan.branch import Branch
-from flowdsl.plan.policy import ErrorPolicy, error_policy
+from flowdsl.plan.policy import ErrorPolicy
 from flowdsl.plan.where import Where, here
 from flowdsl.stages.parts import Build, Part
 
 
-def _checked_name(_: object, __: object, name: Any) -> None:
-    if name is not None and (not isinstance(name, str) or not name):
-        msg = f"name must be a text that is not empty, not {shown(name)}"
-        raise TypeError(msg) if not isinstance(name, str) else ValueError(msg)
-
-
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Node:
-    """What sources and steps share. ``word``: what users type."""
+    """What sources and steps share. The fields are what the user gave."""
 
     word: ClassVar[str]
-    name: str | None = field(default=None, validator=_checked_name)
-    where: Where = field(factory=here, eq=False, repr=False)
+    """What users type."""
+    apart: ClassVar[tuple[str, ...]] = ("where",)
+    """Fields that users do not give: neither compared nor shown."""
+    hidden: ClassVar[tuple[str, ...]] = ()
+    """Other fields that are not shown."""
+    by_keyword: ClassVar[tuple[str, ...]] = ()
+    """Fields that are always given, and by their names."""
+    name: str | None = None
+    where: Where = field(factory=here)
+
+    def __attrs_post_init__(self) -> None:
+        if self.name is not None and (not isinstance(self.name, str) or not self.name):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+            msg = f"name must be a text that is not empty, not {shown(self.name)}"
+            raise TypeError(msg) if not isinstance(self.name, str) else ValueError(msg)  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.given() == self.given()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.given().values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.given().items())})"
+
+    def given(self) -> dict[str, Any]:
+        """What the user gave, and what stands for the rest, by the names of the fields."""
+        return {each.name: getattr(self, each.name) for each in fields(type(self)) if each.name not in self.apart}
 
     @property
     def closes(self) -> bool:
@@ -55,7 +76,6 @@ class Node:
         return ()
 
 
-@frozen(kw_only=True)
 class Source(Node):
     """Where the values of a plan come from."""
 
@@ -65,7 +85,7 @@ class Source(Node):
         return False
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class BranchInput(Source):
     """The source of a branch: what the step that holds the branch hands to it."""
 
@@ -77,11 +97,11 @@ class BranchInput(Source):
         return self.grouped
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Operator(Node):
     """One step. Subclasses add what the user gave; ``on_error`` None means that of the run."""
 
-    on_error: ErrorPolicy | None = field(default=None, converter=error_policy)
+    on_error: ErrorPolicy | None = None
 
     @property
     def groups(self) -> bool:
@@ -109,8 +129,7 @@ class Operator(Node):
         return self
 
 
-@frozen
-class Plan:
+class Plan(Struct, frozen=True):
     """A source, and the steps behind it in the order in which values pass them."""
 
     source: Source
@@ -127,13 +146,11 @@ class Plan:
         return self.source.groups or any(step.groups for step in self.steps)
 
     def then(self, step: Operator) -> Plan:
-        return evolve(self, steps=(*self.steps, step))
+        return replace(self, steps=(*self.steps, step))
 
 
-class Upstream(ABC):
+class Upstream(Struct, frozen=True):
     """What an operator is put onto: a flow, as far as plans need to know one."""
-
-    __slots__ = ()
 
     plan: Plan
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import evolve, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowdsl.clock import Duration, to_seconds
 from flowdsl.errors import shown
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from flowdsl.plan.nodes import BranchInput, Plan, Upstream
 
 
-@frozen
-class ErrorPolicy:
+class ErrorPolicy(Struct, frozen=True):
     """What happens to a record that fails: "stop", "skip", or what ``dead_letter`` and ``retry`` return."""
 
     @property
@@ -36,8 +36,7 @@ class ErrorPolicy:
         return self
 
 
-@frozen
-class Stop(ErrorPolicy):
+class Stop(ErrorPolicy, frozen=True):
     """The run ends with the error; the record is not committed and will be read again."""
 
     @property
@@ -45,13 +44,11 @@ class Stop(ErrorPolicy):
         return True
 
 
-@frozen
-class Skip(ErrorPolicy):
+class Skip(ErrorPolicy, frozen=True):
     """The record is counted and logged, and its offset moves on."""
 
 
-@frozen
-class DeadLetter(ErrorPolicy):
+class DeadLetter(ErrorPolicy, frozen=True):
     """The original record goes to a sink of its own, and its offset moves on once that sink has it."""
 
     branch: Branch
@@ -66,14 +63,13 @@ class DeadLetter(ErrorPolicy):
         return self.branch.plan
 
     def grown(self, up: Upstream, source: BranchInput) -> DeadLetter:
-        return evolve(self, branch=self.branch.grown(up, source))
+        return replace(self, branch=self.branch.grown(up, source))
 
 
 Errors = type[Exception] | tuple[type[Exception], ...]
 
 
-@frozen
-class Retry(ErrorPolicy):
+class Retry(ErrorPolicy, frozen=True):
     """The record is tried again, ``attempts`` times in all; then it is up to ``then``. Durations in seconds."""
 
     attempts: int
@@ -107,7 +103,7 @@ class Retry(ErrorPolicy):
         return min(self.most, self.first * 2.0 ** min(attempts - 1, 60))
 
     def grown(self, up: Upstream, source: BranchInput) -> Retry:
-        return evolve(self, then=self.then.grown(up, source))
+        return replace(self, then=self.then.grown(up, source))
 
 
 STOP = Stop()

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
 
-from attrs import frozen
-
 from flowdsl.errors import FlowDefinitionError, Problem, shown
 from flowdsl.plan.fragment import Fragment, compose
 from flowdsl.plan.hints import F_co, Nobody, Out, S, S_co, T, X, Y
@@ -33,7 +31,6 @@ def put(operator: Operator, up: object) -> Any:
     return up.then(operator.grown(up))
 
 
-@frozen(kw_only=True)
 class Chaining(Operator):
     """Operators whose own ``__call__`` tells both types: what comes in, what goes out."""
 
@@ -47,7 +44,6 @@ class Chaining(Operator):
         return compose(first, self)
 
 
-@frozen(kw_only=True)
 class Same(Operator):
     """Operators that hand on values of whatever type comes in."""
 
@@ -62,7 +58,6 @@ class Same(Operator):
         return compose(first, self)
 
 
-@frozen(kw_only=True)
 class Keep(Operator, Generic[F_co]):
     """Operators that hand on the values that their function looks at."""
 
@@ -88,7 +83,6 @@ class Keep(Operator, Generic[F_co]):
         return compose(first, self)
 
 
-@frozen(kw_only=True)
 class Reducing(Chaining, Generic[F_co, S_co]):
     """Operators with a state: ``f(state, value)`` gives the next state, and states are what leaves."""
 

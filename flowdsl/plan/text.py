@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attrs
+from attrs import NOTHING, fields
 
+from flowdsl.brokers.protocols import Topics
 from flowdsl.errors import shown
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.concurrency import Concurrency
@@ -40,26 +41,28 @@ def call_of(node: Node) -> str:
     """``batch(500, within=1.0)``: what was given, without what is as usual."""
     required: list[str] = []
     named: list[str] = []
-    for each in attrs.fields(type(node)):
-        value: Any = getattr(node, each.name)
-        if "one or several" in each.metadata and isinstance(value, tuple):
-            value = _alone(value)  # pyright: ignore[reportUnknownArgumentType]  # of whatever the node has
-        if not each.repr or each.name == "ends":
+    usual = defaults_of(type(node))
+    for name, value in node.given().items():
+        if name in node.hidden or (name in usual and value == usual[name]):
             continue
         if isinstance(value, Concurrency):
-            named += [f"{name}={value_of(argument)}" for name, argument in value.given]
-            continue
-        if each.default is attrs.NOTHING and "keyword" not in each.metadata:
-            required.append(value_of(value))
-        elif value != each.default:
-            named.append(f"{each.name}={value_of(value)}")
+            named += [f"{argument}={value_of(given)}" for argument, given in value.given]
+        elif name in usual or name in node.by_keyword:
+            named.append(f"{name}={value_of(value)}")
+        else:
+            required.append(value_of(_alone(value) if name == "topics" else value))
     given = required + named
     leads_on = (isinstance(node, Operator) and node.branches) or hasattr(node, "plans")
     return f"{node.word}({', '.join(given)})" if given or not leads_on else node.word
 
 
-def _alone(values: tuple[Any, ...]) -> Any:
-    return values[0] if len(values) == 1 else values
+def defaults_of(kind: type[Node]) -> dict[str, Any]:
+    """What stands for the fields that a user need not give."""
+    return {each.name: each.default for each in fields(kind) if each.default is not NOTHING}
+
+
+def _alone(topics: Topics) -> object:
+    return topics[0] if isinstance(topics, tuple) and len(topics) == 1 else topics
 
 
 def value_of(value: Any) -> str:

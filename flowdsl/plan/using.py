@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.errors import shown
 from flowdsl.plan.hints import R_co, T_contra
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
-@frozen
-class Using(Generic[T_contra, R_co]):
+class Using(Struct, Generic[T_contra, R_co], frozen=True):
     """``function(resource, value)``; ``resource()`` gives the context manager that opens it."""
 
     resource: Callable[[], Any]

@@ -6,15 +6,14 @@ import os
 import sys
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 PACKAGE = __file__.rpartition(f"plan{os.sep}")[0]
 GENERATED = "<attrs generated"
 """How attrs names the code that it writes for our nodes: part of the package, though not a file of it."""
 
 
-@frozen
-class Where:
+class Where(Struct, frozen=True):
     """A file, or a notebook's cell as IPython names it ("Cell In[3]"), and the line in it."""
 
     file: str

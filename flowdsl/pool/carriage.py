@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import pickle
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
-import attrs
 import cloudpickle  # type: ignore[import-untyped]  # comes without types
 
 from flowdsl.errors import FlowError, shown, told
@@ -170,11 +169,15 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
         yield from ((f"the item {shown(key)}", part) for key, part in mapping.items())
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"the item {index}", part) for index, part in enumerate(cast("list[object]", value)))
-    elif attrs.has(type(value)):
-        names = [attribute.name for attribute in attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))]
-        yield from ((f"its {name}", getattr(value, name, None)) for name in names)
-    elif isinstance(getattr(value, "__dict__", None), dict):
-        yield from ((f"the attribute {name!r}", part) for name, part in vars(value).items())
+    else:
+        yield from ((f"the attribute {name!r}", part) for name, part in getattr(value, "__dict__", {}).items())
+        yield from ((f"its {name}", getattr(value, name, None)) for name in _slots(type(value)))
+
+
+def _slots(kind: type) -> Iterator[str]:
+    for each in kind.__mro__:
+        slots: str | Iterable[str] = vars(each).get("__slots__", ())
+        yield from (slots,) if isinstance(slots, str) else slots
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, object]]:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from attrs import define
+from msgspec import Struct
 
 BATCH_SECONDS = 0.02
 """A batch is as large as takes a worker so long: what it costs to send is little beside that, and nobody waits long."""
@@ -119,8 +119,7 @@ class Line:
         self.tried.set()
 
 
-@define
-class Batch:
+class Batch(Struct):
     """Values that went to a worker together. The first ``done`` of them came back."""
 
     number: int

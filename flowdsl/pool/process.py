@@ -18,7 +18,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from flowdsl.clock import Deadline
 from flowdsl.errors import FlowError
@@ -30,7 +31,7 @@ MOST_PARTS = 16
 """So many pieces are written by one call, which may let other threads run: calls are what costs."""
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True):
     """What a worker sent."""
 
     kind: int
@@ -39,7 +40,7 @@ class Frame(NamedTuple):
     body: bytes
 
 
-class InHand(NamedTuple):
+class InHand(Struct, frozen=True):
     """What a worker does: the number of its batch (0 for none), the index of the record in it, and when that was begun."""
 
     number: int

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from types import UnionType
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.brokers.protocols import Producer
 from flowdsl.errors import shown
@@ -50,8 +50,7 @@ class KafkaDlqProducer(DlqProducer):
         self._producer.poll()
 
 
-@frozen
-class DlqLimit:
+class DlqLimit(Struct, frozen=True):
     """How many invalid records of one partition are too many.
 
     ``max_invalid_ratio``: their share of all records read so far; the first one is always within it.
@@ -61,7 +60,7 @@ class DlqLimit:
     max_invalid_ratio: float | None = None
     max_consecutive_count: int | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         ratio, most = self.max_invalid_ratio, self.max_consecutive_count
         is_ratio = isinstance(ratio, int | float) and not isinstance(ratio, bool)
         refuse_others("max_invalid_ratio", ratio, "a number from 0 to 1, or None", ratio is None or is_ratio)
@@ -75,8 +74,7 @@ class DlqLimit:
             raise ValueError(msg)
 
 
-@frozen
-class DlqPolicy:
+class DlqPolicy(Struct, frozen=True):
     """What happens to invalid records. Beyond ``limit`` the run stops with DlqLimitExceeded.
 
     ``max_buffered_messages_per_partition``: of how many records under way the original is kept; None: of all.
@@ -86,7 +84,7 @@ class DlqPolicy:
     limit: DlqLimit | None = None
     max_buffered_messages_per_partition: int | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         limit, most = self.limit, self.max_buffered_messages_per_partition
         has_produce = callable(getattr(self.producer, "produce", None))
         refuse_others("producer", self.producer, "a KafkaDlqProducer, or another DlqProducer", has_produce)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from attrs import define, field
+from msgspec import Struct, field
 
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import DlqLimitExceeded, FlowError, InvalidMessage
@@ -19,8 +19,7 @@ from flowdsl.types import BrokerValue, Commit, KafkaPayload, Partition
 SETTLE_PAUSE = 0.005
 
 
-@define
-class _Lane:
+class _Lane(Struct):
     """What is known of one partition."""
 
     read: int = 0
@@ -28,9 +27,9 @@ class _Lane:
     consecutive: int = 0
     last_invalid: int = -2
     originals: deque[tuple[int, BrokerValue[KafkaPayload]]] = field(
-        factory=deque[tuple[int, BrokerValue[KafkaPayload]]]
+        default_factory=deque[tuple[int, BrokerValue[KafkaPayload]]]
     )
-    unsafe: dict[int, Future[Any]] = field(factory=dict[int, "Future[Any]"])
+    unsafe: dict[int, Future[Any]] = field(default_factory=dict[int, "Future[Any]"])
     refused: int | None = None
     """The lowest invalid record that could not be sent: nothing from there on may be committed."""
     wanted: int | None = None

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 
-from attrs import frozen
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from flowdsl.clock import Deadline
@@ -20,8 +19,7 @@ AHEAD = 256
 """Tasks that wait right behind those that run, so that the loop need not wait for the thread that hands out."""
 
 
-@frozen
-class Coroutines(WorkerPlan):
+class Coroutines(WorkerPlan, frozen=True):
     """An event loop of the step's own."""
 
     def open(self, job: Job, concurrency: int, tools: Tools) -> Workers:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from attrs import frozen
 from reactivex.abc import SchedulerBase
 from reactivex.scheduler import (
     CurrentThreadScheduler,
@@ -33,8 +32,7 @@ INLINE = (ImmediateScheduler, CurrentThreadScheduler, TrampolineScheduler)
 """They run what they are given on the thread that gives it, one at a time."""
 
 
-@frozen
-class Foreign(WorkerPlan):
+class Foreign(WorkerPlan, frozen=True):
     """A scheduler that the user made, and that the user ends."""
 
     scheduler: SchedulerBase

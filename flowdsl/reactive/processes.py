@@ -8,8 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from attrs import field, frozen
-from attrs.validators import instance_of
+from msgspec import Struct
 
 from flowdsl.clock import Deadline
 from flowdsl.errors import FlowDefinitionError, Problem, WorkerDied
@@ -22,11 +21,10 @@ RECORDS_EACH = 512
 """Records in flight for each process, where the user does not say: two batches of some size."""
 
 
-@frozen
-class Processes(WorkerPlan):
+class Processes(WorkerPlan, frozen=True):
     """So many worker processes, started anew for each run of a step."""
 
-    number: int = field(validator=instance_of(int))
+    number: int
 
     @property
     def concurrency(self) -> int:
@@ -130,8 +128,7 @@ def _sent(job: Job) -> Callable[..., Any]:
     return job.function if job.finish is None else Finished(job.function, job.finish)
 
 
-@frozen
-class Finished:
+class Finished(Struct, frozen=True):
     """A function, and what is done with its results where it runs."""
 
     function: Callable[[Any], Any]
@@ -141,8 +138,7 @@ class Finished:
         return self.finish(self.function(value))
 
 
-@frozen
-class Opened:
+class Opened(Struct, frozen=True):
     """Opens the resource of a job; what is entered is the function, with the resource at hand."""
 
     job: Job

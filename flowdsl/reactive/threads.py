@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from threading import current_thread
 from typing import Any
 
-from attrs import frozen
-
 from flowdsl.clock import Deadline
 from flowdsl.errors import FlowError
 from flowdsl.reactive.calling import called, not_opened, opened, perform
@@ -18,8 +16,7 @@ AHEAD = 256
 """Tasks that wait right behind those that run, so that workers need not wait for the thread that hands out."""
 
 
-@frozen(repr=False)
-class Threads(WorkerPlan):
+class Threads(WorkerPlan, frozen=True):
     """``n`` threads of the step's own."""
 
     n: int

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.clock import Clock, Deadline
 from flowdsl.reactive.bell import Bell
@@ -25,8 +25,7 @@ POLL_SECONDS = 0.005
 Resource = Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]
 
 
-@frozen
-class Job:
+class Job(Struct, frozen=True):
     """What workers do with each value: ``function(value)``, or with a resource ``function(resource, value)``.
 
     ``finish`` is applied to what comes of it, where the work runs: it takes lazy results apart.
@@ -87,8 +86,7 @@ class Task(Work[Any]):
         self.handle: Any = None
 
 
-@frozen
-class Tools:
+class Tools(Struct, frozen=True):
     """What workers are opened with."""
 
     clock: Clock
@@ -144,7 +142,7 @@ class Workers(ABC):
         """
 
 
-class WorkerPlan(ABC):
+class WorkerPlan(Struct, frozen=True):
     """Workers as a value: of what kind, how many. What ``scheduler=`` takes; equal plans are equal."""
 
     @property

@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
 
-from attrs import Factory, define, field, frozen
+from msgspec import Struct, field
 
 from flowdsl.brokers.protocols import Client, Producer, Settings
 from flowdsl.clock import Clock, Deadline
@@ -33,8 +33,7 @@ STILL_RUNNING = (
 logger = logging.getLogger("flowdsl")
 
 
-@define(slots=True)
-class StepCount:
+class StepCount(Struct):
     """What went through one step since the run began."""
 
     name: str
@@ -55,8 +54,7 @@ def _as_is(strategy: ProcessingStrategy[Any], _names: tuple[str, ...]) -> Proces
     return strategy
 
 
-@define(slots=True)
-class Run:
+class Run(Struct):
     """What all assignments of one run share."""
 
     clock: Clock
@@ -74,20 +72,20 @@ class Run:
     """Wraps each stage, with the names of its steps."""
     open_workers: Callable[[WorkerPlan, Job, int, Tools], Workers] = _for_real
     """Opens the workers of a step, or others in their place."""
-    bell: Bell = field(factory=Bell)
-    random: Random = field(factory=Random)
+    bell: Bell = field(default_factory=Bell)
+    random: Random = field(default_factory=Random)
     """What is left to chance: the waits between attempts."""
-    counts: dict[str, StepCount] = field(factory=dict[str, StepCount])
-    states: dict[str, dict[Partition | None, Any]] = field(factory=dict[str, dict[Partition | None, Any]])
+    counts: dict[str, StepCount] = field(default_factory=dict[str, StepCount])
+    states: dict[str, dict[Partition | None, Any]] = field(default_factory=dict[str, dict[Partition | None, Any]])
     """What steps with a state remember, by step and partition."""
-    taken: dict[str, int] = field(factory=dict[str, int])
+    taken: dict[str, int] = field(default_factory=dict[str, int])
     """How many values each ``take`` has handed on."""
-    results: list[Any] = Factory(list[Any])
+    results: list[Any] = field(default_factory=list[Any])
     """What ``to_list`` collects."""
 
-    opened: dict[str, Any] = field(factory=dict[str, Any])
+    opened: dict[str, Any] = field(default_factory=dict[str, Any])
     """The sinks that are objects, by step, once they are open."""
-    working: dict[str, tuple[Job, Workers]] = field(factory=dict[str, tuple[Job, Workers]])
+    working: dict[str, tuple[Job, Workers]] = field(default_factory=dict[str, tuple[Job, Workers]])
     """The workers of steps, by step, once they are open."""
 
     def sink(self, name: str, target: Any) -> Any:
@@ -144,8 +142,7 @@ class Run:
         return self.counts.setdefault(name, StepCount(name, drops=drops, ends=ends))
 
 
-@frozen
-class Site:
+class Site(Struct, frozen=True):
     """A step as a failure names it: the function, and where it is defined."""
 
     name: str
@@ -154,8 +151,7 @@ class Site:
     line: int | None
 
 
-@frozen
-class StepContext:
+class StepContext(Struct, frozen=True):
     """What one step of one assignment is made with."""
 
     site: Site

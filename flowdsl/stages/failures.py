@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 
-from attrs import define
+from msgspec import Struct
 
 from flowdsl.clock import Clock
 from flowdsl.errors import StepFailed, told
@@ -25,8 +25,7 @@ from flowdsl.types import Message, Record
 logger = logging.getLogger("flowdsl")
 
 
-@define(slots=True)
-class Failure:
+class Failure(Struct):
     """One value that a step could not handle. ``members``: the records it came from, with their numbers."""
 
     site: Site

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.stages.collector import Collector
 from flowdsl.stages.context import StepContext
@@ -17,15 +17,13 @@ from flowdsl.types import Commit, Partition
 Strategy = ProcessingStrategy[Any]
 
 
-@frozen
-class Collecting:
+class Collecting(Struct, frozen=True):
     """What gathers values at the end of a segment."""
 
     collector: Collector
 
 
-@frozen
-class Standing:
+class Standing(Struct, frozen=True):
     """A stage that cannot be fused. ``make`` puts a ``kind`` of strategy in front of what comes after it."""
 
     kind: type[Strategy]
@@ -35,8 +33,7 @@ class Standing:
 Part = Fusable | Collecting | Standing
 
 
-@frozen
-class Build:
+class Build(Struct, frozen=True):
     """What an operator is lowered with: its step, and the means to build what hangs on it."""
 
     step: StepContext

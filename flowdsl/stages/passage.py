@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define
+from msgspec import Struct
 
 from flowdsl.chunks import Chunk
 from flowdsl.records import Records
@@ -20,8 +20,7 @@ from flowdsl.types import BaseValue, BrokerValue, Message, Partition, Value
 Member = tuple[Records, int, int]
 
 
-@define(slots=True, eq=False)
-class Passing:
+class Passing(Struct, eq=False):
     """The last value of one record, on its way through the strategy."""
 
     members: list[Member]

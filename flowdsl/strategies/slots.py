@@ -11,7 +11,7 @@ from collections import deque
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-from attrs import define
+from msgspec import Struct
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.errors import InvalidMessage
@@ -32,16 +32,14 @@ def next_assignment() -> int:
     return next(_assignments)
 
 
-@define(eq=False)
-class Succeeded(Generic[Result]):
-    """A piece of work came to its end. Not changed once it is made."""
+class Succeeded(Struct, Generic[Result], frozen=True):
+    """A piece of work came to its end."""
 
     value: Result
 
 
-@define(eq=False)
-class Failed:
-    """A piece of work raised. Not changed once it is made."""
+class Failed(Struct, frozen=True):
+    """A piece of work raised."""
 
     error: BaseException
 

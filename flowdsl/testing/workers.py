@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.clock import Deadline
 from flowdsl.errors import FlowError
@@ -32,8 +32,7 @@ class AllStuckError(FlowError):
     """Too many calls exceeded their timeout: what real threads tell by a FlowError as well."""
 
 
-@frozen
-class Chance:
+class Chance(Struct, frozen=True):
     """What is left to chance in the workers of one run: the order, how long calls take, whether they fail."""
 
     random: Random

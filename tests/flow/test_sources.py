@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-import attrs
 import pytest
 
 from flowdsl import (
@@ -170,5 +169,5 @@ def test_record_holds_everything_is_frozen_and_pickles(broker: LocalBroker) -> N
     assert record.timestamp is not None
     assert record.timestamp.utcoffset() == timedelta(0)
     assert pickle.loads(pickle.dumps(record)) == record == broker.read("r")[0]  # noqa: S301  # our own
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         record.value = b"w"  # type: ignore[misc]  # what is refused

@@ -5,11 +5,10 @@ A setting of the user comes before a default, and after what is fixed, because d
 
 from __future__ import annotations
 
-from attrs import frozen
+from msgspec import Struct
 
 
-@frozen
-class Default:
+class Default(Struct, frozen=True):
     """One setting, its value, and why it is not librdkafka's own."""
 
     name: str

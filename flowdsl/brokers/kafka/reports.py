@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import count, repeat
 
-from attrs import frozen
 from confluent_kafka import KafkaError, Message
+from msgspec import Struct
 
 from flowdsl.brokers.columns import Columns
 from flowdsl.brokers.protocols import Delivery, Outgoing
@@ -67,8 +67,7 @@ class Reports:
         return self._left[message.topic(), message.key(), message.value()].popleft()
 
 
-@frozen
-class Suspect:
+class Suspect(Struct, frozen=True):
     """A record that was refused together with others."""
 
     delivery: Delivery

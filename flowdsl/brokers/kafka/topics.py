@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from re import Pattern
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.errors import error_of, is_unknown
@@ -37,8 +37,7 @@ def partitions_in(topics: Mapping[str, int]) -> list[Partition]:
     return [Partition(Topic(name), index) for name, count in topics.items() for index in range(count)]
 
 
-@frozen
-class Beginning:
+class Beginning(Struct, frozen=True):
     """What was there when a consumer subscribed: it tells where partitions begin for which the group has no offset.
 
     ``begun``: the topics of which the group had offsets then.

@@ -24,7 +24,9 @@ class Coordinator:
         """The group of that name, which comes into being by being asked for."""
         with self._lock:
             if name not in self._groups:
-                self._groups[name] = Group(name, self._clock, self._notify, self._accepts_stale_commits)
+                self._groups[name] = Group(
+                    name, self._clock, self._notify, accepts_stale_commits=self._accepts_stale_commits
+                )
             return self._groups[name]
 
     def forget(self, topic: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from threading import RLock
 
-from attrs import define, field, frozen
+from msgspec import Struct
 
 from flowdsl.brokers.local.deal import deal
 from flowdsl.clock import Clock
@@ -23,8 +23,7 @@ from flowdsl.types import Partition
 Partitions = frozenset[Partition]
 
 
-@define(eq=False)
-class Member:
+class Member(Struct, eq=False):
     """``generation``: the last eager rebalance it arrived at. ``settled``: the version of the group it has no order from."""
 
     wanted: Partitions
@@ -34,8 +33,7 @@ class Member:
     settled: int = -1
 
 
-@frozen
-class Order:
+class Order(Struct, frozen=True):
     """What a member has to do: give these up, then ``release`` them; or begin with those. Neither: go on reading."""
 
     revoke: Partitions = frozenset()
@@ -45,24 +43,24 @@ class Order:
 GO_ON = Order()
 
 
-@define(eq=False)
 class Group:
     """The state of one group. ``notify`` is called whenever another member may have something to do."""
 
-    name: str
-    clock: Clock
-    notify: Callable[[], None]
-    accepts_stale_commits: bool = False
-    members: dict[int, Member] = field(factory=dict[int, Member], init=False)
-    owners: dict[Partition, int] = field(factory=dict[Partition, int], init=False)
-    generation: int = field(default=0, init=False)
-    _eager: bool = field(default=False, init=False)
-    _target: dict[Partition, int] = field(factory=dict[Partition, int], init=False)
-    _committed: dict[Partition, int] = field(factory=dict[Partition, int], init=False)
-    _began: dict[str, int] = field(factory=dict[str, int], init=False)
-    _last_id: int = field(default=0, init=False)
-    _version: int = field(default=0, init=False)
-    _lock: RLock = field(factory=RLock, init=False)
+    def __init__(
+        self, name: str, clock: Clock, notify: Callable[[], None], *, accepts_stale_commits: bool = False
+    ) -> None:
+        self.name, self.clock, self.notify = name, clock, notify
+        self.accepts_stale_commits = accepts_stale_commits
+        self.members: dict[int, Member] = {}
+        self.owners: dict[Partition, int] = {}
+        self.generation = 0
+        self._eager = False
+        self._target: dict[Partition, int] = {}
+        self._committed: dict[Partition, int] = {}
+        self._began: dict[str, int] = {}
+        self._last_id = 0
+        self._version = 0
+        self._lock = RLock()
 
     # -- membership -----------------------------------------------------------------------------------------------
 

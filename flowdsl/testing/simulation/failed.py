@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.errors import FlowError
 
 SHOWN_LINES = 80
 
 
-@frozen
-class Report:
+class Report(Struct, frozen=True):
     """What a simulation saw. ``longest_without_commit`` in virtual seconds, of any group in any of the runs.
 
     ``lives``: how many members there were; ``replays``: how many values reached a sink more often than once.

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from attrs import evolve, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowdsl.clock import Clock
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
@@ -24,8 +25,7 @@ class SimulatedFault(Exception):  # noqa: N818  # named for what it is
     """A step, a sink or the broker was made to fail."""
 
 
-@frozen(kw_only=True)
-class Weather:
+class Weather(Struct, frozen=True, kw_only=True):
     """How bad a run is: chances for one call each; seconds."""
 
     eager: bool
@@ -130,7 +130,7 @@ class Dice:
         """From here on nothing goes wrong, and whoever begins now has time to end. ``friction``: not at once, though."""
         self.calm = True
         smooth = {} if friction else FRICTION
-        self.weather = evolve(self.weather, join_timeout=3.0, stop_timeout=60.0, **FAULTS, **smooth)
+        self.weather = replace(self.weather, join_timeout=3.0, stop_timeout=60.0, **FAULTS, **smooth)
 
     def falls(self, chance: float) -> bool:
         return chance > 0 and self.random.random() < chance

@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from flowdsl.errors import shown
 from flowdsl.plan.policy import DeadLetter, Skip
@@ -106,7 +106,7 @@ def _each_alone(scene: Scene, trace: Trace | None, names: Mapping[str, str] | No
     called = names or {}
     return [
         Counter({(called.get(sink, sink), value): count for (sink, value), count in atoms.items()})
-        for atoms in (_faultless(evolve(scene, records=[record]), trace) for record in scene.records)
+        for atoms in (_faultless(replace(scene, records=[record]), trace) for record in scene.records)
     ]
 
 
@@ -115,7 +115,7 @@ def _by_prefix(scene: Scene, trace: Trace | None) -> list[Counter[Atom]]:
     found: list[Counter[Atom]] = []
     before: Counter[Atom] = Counter()
     for count in range(1, len(scene.records) + 1):
-        after = _faultless(evolve(scene, records=scene.records[:count]), trace)
+        after = _faultless(replace(scene, records=scene.records[:count]), trace)
         found.append(after - before)
         before = after
     return found
@@ -139,7 +139,7 @@ def _faultless(scene: Scene, trace: Trace | None, *, most_at_once: int = MOST_AT
 
 def _world(scene: Scene, trace: Trace | None, most_at_once: int, *, keeps_trace: bool) -> tuple[Witness, World]:
     random = Random(0)  # repeatable on purpose
-    weather = evolve(
+    weather = replace(
         Weather.drawn(random), **CALM, eager=False, commit_seconds=0.5, commit_messages=None, stop_timeout=60.0
     )
     witness, dice = Witness(trace), Dice(random, weather)
@@ -151,4 +151,4 @@ def spread(records: Sequence[Record[Any]], random: Random, partitions: int, *, f
     """The records with partitions: as given, or at random where they depend on nothing but themselves."""
     if not freely:
         return list(records)
-    return [evolve(record, partition=random.randrange(partitions)) for record in records]
+    return [replace(record, partition=random.randrange(partitions)) for record in records]

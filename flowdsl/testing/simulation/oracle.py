@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from msgspec import Struct, field
 
 from flowdsl.errors import shown
 from flowdsl.testing.simulation.outputs import Atom, Expectations, Trace, atoms_of, frozen_atom
@@ -35,12 +35,11 @@ class Violation(Exception):  # noqa: N818  # never leaves the simulation
         self.check, self.trace = check, trace
 
 
-@define
-class Ledger:
+class Ledger(Struct):
     """One partition as the oracle sees it: offsets and records in order, and how far they were proved to be done."""
 
-    offsets: list[int] = field(factory=list[int])
-    records: list[int] = field(factory=list[int])
+    offsets: list[int] = field(default_factory=list[int])
+    records: list[int] = field(default_factory=list[int])
     proved: int = 0
 
 

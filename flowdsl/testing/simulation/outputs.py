@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, cast
 
-from attrs import frozen
+from msgspec import Struct
 
 from flowdsl.brokers.protocols import Outgoing
 from flowdsl.types import Record
@@ -45,8 +45,7 @@ def frozen_atom(value: Any) -> Hashable:
     return atom
 
 
-@frozen
-class Expectations:
+class Expectations(Struct, frozen=True):
     """What the flow makes of each record, learned from runs without faults. ``atoms``: one Counter for each record.
 
     ``instead``: for each record what it may bring about instead, where it fails together with the group that it is in:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import evolve, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowdsl.operators.branching import all_close
 from flowdsl.operators.distinct import Distinct
@@ -24,8 +25,7 @@ SLOWEST = 10.0
 """Seconds that a call may take which runs elsewhere."""
 
 
-@frozen
-class Scene:
+class Scene(Struct, frozen=True):
     """``may_fail``: sinks whose failing ends a run; ``refuses``: whether records that are produced may be refused.
 
     ``patience``: the longest time for which the flow holds something back, in seconds.
@@ -57,7 +57,7 @@ class Scene:
     def endless(self) -> Scene:
         """The flow without what ends a run by itself: what its lives, one after the other, bring about."""
         steps = tuple(step for step in self.plan.steps if not isinstance(step, Take))
-        return evolve(self, plan=evolve(self.plan, steps=steps))
+        return replace(self, plan=replace(self.plan, steps=steps))
 
     @property
     def has_memory(self) -> bool:
@@ -75,9 +75,9 @@ class Scene:
             policy = step.operator.on_error
             letters = None if policy is None else policy.letters
             if step.dead_letters is not None and letters is not None:
-                plan = evolve(self.plan, steps=letters.plan.steps)
+                plan = replace(self.plan, steps=letters.plan.steps)
                 found.append(
-                    (evolve(self, plan=plan), dict(zip(_sinks(named(plan)), _sinks(step.dead_letters), strict=True)))
+                    (replace(self, plan=plan), dict(zip(_sinks(named(plan)), _sinks(step.dead_letters), strict=True)))
                 )
         return found
 
@@ -168,7 +168,7 @@ def _records(plan: Plan, given: Sequence[Any]) -> list[Record[Any]]:
         record: Record[Any] = value if isinstance(value, Record) else Record("", index % in_memory, index, None, value)  # pyright: ignore[reportUnknownVariableType]  # a user's own
         topic = record.topic if isinstance(value, Record) else names[index % len(names)] if names else None
         place = addresses.partition(record.partition, topic)
-        made.append(evolve(record, topic=place.topic.name, partition=place.index, value=addresses.raw(record.value)))
+        made.append(replace(record, topic=place.topic.name, partition=place.index, value=addresses.raw(record.value)))
     return made
 
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from attrs import evolve, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.testing.simulation.failed import Report, SimulationFailed
@@ -24,8 +25,7 @@ MEMBERS = 3
 """As many as there are at a time, unless somebody says so."""
 
 
-@frozen
-class Simulation:
+class Simulation(Struct, frozen=True):
     """One scene, and what is known of it."""
 
     scene: Scene
@@ -91,5 +91,5 @@ class Simulation:
         weather = Weather.drawn(random)
         records: list[Record[Any]] = spread(self.scene.records, random, weather.partitions, freely=self.freely)
         oracle = Oracle(self.expected, self.trace, self.checks, ordered=keeps_order(self.scene.plan))
-        scene = evolve(self.scene, records=records)
+        scene = replace(self.scene, records=records)
         return World(scene, Dice(random, weather), oracle, keeps_trace=keeps_trace), oracle
