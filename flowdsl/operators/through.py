@@ -64,7 +64,7 @@ class Through(Chaining):
         step, passage = build.step, Passage()
         end: ForeignEnd | SelfCommit
         if self.ends:
-            end = SelfCommit(passage, step.ledger)
+            end = SelfCommit(passage, step)
             strategy = self._made(end, build.partitions)
         else:
             end = ForeignEnd(passage, step, downstream, clock=step.clock)

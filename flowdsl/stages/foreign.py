@@ -15,7 +15,6 @@ from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import FlowError, InvalidMessage
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Failure, Handler, Verdict
-from flowdsl.stages.ledger import Ledger
 from flowdsl.stages.passage import Passage
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.strategies.step import DRAIN_PAUSE, Step
@@ -57,6 +56,10 @@ class ForeignEnd(Step[Any, Any]):
             self._told = self._passage.mark
             self.emit(Message(progress(self._told)))
 
+    def settled(self, values: int) -> None:  # noqa: ARG002  # they were filtered
+        """So many values that left without one of their own are done."""
+        self.advance()
+
     def close(self) -> None:
         """The strategy may have more to hand on until ``join_onward``."""
 
@@ -71,17 +74,19 @@ class ForeignEnd(Step[Any, Any]):
 class SelfCommit:
     """The ``commit`` of a hand-written strategy that ends the flow. Stands where ``ForeignEnd`` does otherwise."""
 
-    def __init__(self, passage: Passage, ledger: Ledger) -> None:
-        self._passage, self._ledger = passage, ledger
+    def __init__(self, passage: Passage, step: StepContext) -> None:
+        self._passage, self._step = passage, step
 
     def __call__(self, offsets: Mapping[Partition, int], force: bool = False) -> None:  # noqa: ARG002  # the loop's policy decides
         self._passage.let_go(offsets)
 
-    def advance(self) -> None:
-        self._ledger.advance(self._passage.mark)
+    def settled(self, values: int) -> None:
+        """So many values that were committed are done."""
+        self._step.count.emitted += values
+        self._step.ledger.advance(self._passage.mark)
 
     def join_onward(self, timeout: float | None) -> None:  # noqa: ARG002  # there is nothing behind
-        self.advance()
+        self.settled(0)
 
 
 class ForeignStage(Step[Any, Any]):
@@ -171,14 +176,14 @@ class ForeignStage(Step[Any, Any]):
 
     def _settle(self) -> None:
         """The strategy came to the end of a call: it has said all that it had to say about what it let go."""
-        self._passage.settle()
-        self._end.advance()
+        self._end.settled(self._passage.settle())
 
     def _note(self, invalid: InvalidMessage) -> None:
         passing = self._passage.find(invalid.partition, invalid.offset)
         if passing is None:
             text = f"{invalid}: it is not inside {self._step.name}, so nothing can be done about it"
             raise FlowError(text) from invalid
+        passing.values = 0  # nothing of it is delivered
         self._failures.append(Failure(self._step.site, invalid, passing.input, passing.members))
 
     def _failed(self, error: Exception) -> Exception:

@@ -21,8 +21,9 @@ Member = tuple[Records, int, int]
 
 
 class Passing(Struct, eq=False):
-    """The last value of one record, on its way through the strategy."""
+    """The last value of one record, on its way through the strategy. ``values``: how many there are, with those before."""
 
+    values: int
     members: list[Member]
     partition: Partition
     offset: int
@@ -44,6 +45,7 @@ class Passage:
     def enter(self, chunk: Chunk[Any]) -> list[Message[Any]]:
         """The messages for the values of a chunk."""
         messages: list[Message[Any]] = []
+        begun = 0
         for index, payload in enumerate(chunk.values):
             members = chunk.origins.members(index)
             window, position, number = members[-1]
@@ -57,7 +59,8 @@ class Passage:
                 value = Value(payload, _next_offsets(members), timestamp)
             if last:
                 before = min(chunk.mark, chunk.origins.low(index))
-                passing = Passing(members, partition, offset, before, payload)
+                passing = Passing(index + 1 - begun, members, partition, offset, before, payload)
+                begun = index + 1
                 self._order.append(passing)
                 self._lanes[partition].append(passing)
             messages.append(Message(value))
@@ -84,11 +87,13 @@ class Passage:
         self._let_go += left
         self._last = left[-1].members if left else self._last
 
-    def settle(self) -> None:
-        """What was let go is done: nothing more will be said about it."""
+    def settle(self) -> int:
+        """What was let go is done: nothing more will be said about it. Returns how many values that were."""
         for passing in self._let_go:
             passing.done = True
+        values = sum(passing.values for passing in self._let_go)
         self._let_go.clear()
+        return values
 
     def find(self, partition: Partition, offset: int) -> Passing | None:
         """The record at that offset, as long as it is not done."""

@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from flowdsl import LocalBroker, Partition, StepFailed, Topic, dead_letter, filter_, from_iterable, map_, sink, through
+from flowdsl import (
+    LocalBroker,
+    Partition,
+    StepFailed,
+    Topic,
+    dead_letter,
+    filter_,
+    flat_map,
+    from_iterable,
+    map_,
+    sink,
+    through,
+)
 from flowdsl.errors import InvalidMessage
 from flowdsl.strategies import BatchStep, CommitOffsets, FilterStep, Message, RunTask, UnbatchStep
 from flowdsl.testing import Driver, VirtualClock
@@ -109,6 +121,19 @@ def test_factory_of_two_arguments_ends_the_flow_and_commits() -> None:
     send(driver, b"a", b"x", b"b", b"x")
     driver.close()
     assert (seen, driver.committed) == ([b"a", b"b"], {P0: 4})
+
+
+def test_what_an_end_of_ones_own_committed_was_delivered() -> None:
+    def refuse_b(message: Message[bytes]) -> bytes:
+        if message.payload == b"b":
+            raise InvalidMessage.from_value(message.value)
+        return message.payload
+
+    broker = LocalBroker()
+    broker.write("t", [b"a", b"b", b"c"])
+    twice = broker.source("t", group_id="g") | flat_map(lambda v: [v, v] if v != b"b" else [v])
+    stats = (twice | through(End(refuse_b), on_error="skip")).run(until="end")
+    assert (stats.delivered, stats.failed) == (4, 1)
 
 
 def test_exception_of_a_strategy_stops_the_flow_and_commits_what_came_before() -> None:
