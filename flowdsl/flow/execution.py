@@ -17,7 +17,6 @@ from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.compiler import new_run, prepare
 from flowdsl.errors import BrokerError, shown
-from flowdsl.flow.heap import HEAP
 from flowdsl.flow.stats import Stats, StepStats
 from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.operators.values import ValuesSource
@@ -85,7 +84,7 @@ class Execution:
                 self._look_for_topics()
             except BrokerError as missing:
                 self._loop.end(missing)
-            with HEAP.settled(), _timer(self.options.timeout, self._context.switch.time_out):
+            with _timer(self.options.timeout, self._context.switch.time_out):
                 self._loop.run()
         finally:
             self._ended = self._clock()
