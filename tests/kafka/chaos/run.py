@@ -157,8 +157,20 @@ class Asker:
         return {answer.partition: answer.offset for answer in answers if answer.offset >= 0 and not answer.error}
 
     def ends(self) -> dict[int, int]:
-        found = {asked.partition: self._consumer.get_watermark_offsets(asked, timeout=30.0) for asked in self._asked}
-        return {partition: high for partition, (_, high) in found.items()}
+        return {asked.partition: self._end(asked) for asked in self._asked}
+
+    def _end(self, asked: TopicPartition) -> int:
+        """A broker that has just been started may not know its partitions yet."""
+        until = time.monotonic() + 30.0
+        while True:
+            try:
+                _, high = self._consumer.get_watermark_offsets(asked, timeout=30.0)
+            except KafkaException:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+            else:
+                return high
 
     def close(self) -> None:
         self._consumer.close()
