@@ -37,8 +37,8 @@ COMMITS = (
         "commits go back",
         "5: only growing within an assignment",
         "processing/gate.py",
-        "if start is not None and offset > self._reached.get(partition, start):",
-        "if start is not None:",
+        "return {p: offset for p, offset in self._reached.items() if offset > known.get(p, assigned[p])}",
+        "return {p: assigned[p] if p in known else offset for p, offset in self._reached.items()}",
     ),
     Mutant(
         "a second commit before the first was answered",

@@ -52,7 +52,10 @@ class SimulatedConsumer:
         self._last_read = clock()
         self.unanswered = 0
         self.arrived: dict[Partition, int] = {}
-        """Its commits that took effect; one of an earlier owner may have come later and gone back behind them."""
+        """What the group had committed when this member was assigned a partition, or by its commits that took effect since.
+
+        A commit of an earlier owner, or assignment, may come later and go back behind that; nobody reads again for it.
+        """
         self.positions: dict[Partition, int] = {}
         """Up to where the assigned partitions were read."""
 
@@ -150,7 +153,7 @@ class SimulatedConsumer:
             _, offsets, error, answered = self._under_way.popleft()
             if error is None:
                 self._inner.commit(offsets, _ignore)
-                self.arrived.update(offsets)
+                self.arrived.update({p: max(at, self.arrived.get(p, 0)) for p, at in offsets.items()})
             self._answers.append((answered, error))
 
     def _answer(self) -> None:
@@ -202,7 +205,7 @@ class _Watched:
         self._tell(f"is assigned {named(partitions)}")
         for partition, offset in partitions.items():
             self._consumer.begin_epoch(partition)
-            self._consumer.positions[partition] = offset
+            self._consumer.positions[partition] = self._consumer.arrived[partition] = offset
         self._consumer.changes_hands(partitions)
         self._listener.assigned(partitions)
 
