@@ -114,7 +114,7 @@ class SimulatedConsumer:
 
     def life(self, partition: Partition) -> Hashable:
         """Which reading of a partition this is."""
-        return id(self), partition, self.epochs.get(partition, 0)
+        return self, partition, self.epochs.get(partition, 0)  # not its id, which another one may have later
 
     def changes_hands(self, partitions: Collection[Partition]) -> None:
         """What was read of these and not returned yet is not returned."""
