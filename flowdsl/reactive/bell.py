@@ -30,9 +30,8 @@ class Bell:
         self.news = True
         awaited = self._awaited
         if awaited is not None and (awaited is what or awaited is ANYTHING):
-            self._awaited = (
-                None  # once is enough, and cheap for the others; ``set`` comes behind it, whoever waits by then
-            )
+            # Once is enough, and cheap for the others; ``set`` comes behind it, whoever waits by then.
+            self._awaited = None
             self._event.set()
 
     def wait(self, seconds: float, happened: Callable[[], bool], what: object = ANYTHING) -> None:
