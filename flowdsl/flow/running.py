@@ -13,11 +13,11 @@ from flowdsl.errors import shown
 from flowdsl.flow.execution import Execution, Options, as_until
 from flowdsl.flow.handle import RunHandle
 from flowdsl.flow.signals import ending_on_signals
-from flowdsl.operators import checks
 from flowdsl.operators.to_list import ToList
 from flowdsl.plan.nodes import BranchInput, Plan, Upstream
 from flowdsl.plan.policy import STOP, ErrorPolicy, error_policy
 from flowdsl.plan.where import here
+from flowdsl.strategies import arguments
 from flowdsl.types import CommitPolicy
 
 logger = logging.getLogger("flowdsl")
@@ -62,7 +62,7 @@ def options(
         msg = f"progress must be True or False, not {shown(progress)}"
         raise TypeError(msg)
     return Options(
-        count=None if count is None else checks.count(count, "count"),
+        count=None if count is None else arguments.count(count, "count"),
         timeout=optional_seconds(timeout, "timeout"),
         until=as_until(until),
         commit=checked_policy(commit),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from flowdsl.clock import Duration, optional_seconds
-from flowdsl.operators import checks
 from flowdsl.plan.fragment import Fragment, compose
 from flowdsl.plan.hints import T, X
 from flowdsl.plan.nodes import Operator
@@ -16,6 +15,7 @@ from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import put
 from flowdsl.stages.grouping import Grouping, all_values
 from flowdsl.stages.parts import Build, Collecting, Part
+from flowdsl.strategies import arguments
 
 if TYPE_CHECKING:
     from flowdsl.flow.flow import Flow
@@ -70,7 +70,7 @@ def batch(
     [[0, 1], [2, 3], [4]]
     """
     return Batch(
-        size=checks.count(size, "size"),
+        size=arguments.count(size, "size"),
         within=optional_seconds(within, "within"),
         name=name,
         on_error=error_policy(on_error),

@@ -63,17 +63,6 @@ def function(value: object, name: str, *, lazy: bool = False, slow: bool = False
     return value
 
 
-def count(value: object, name: str) -> int:
-    """A whole number, at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        msg = f"{name} must be a whole number, not {shown(value)}"
-        raise TypeError(msg)
-    if value < 1:
-        msg = f"{name} must be at least 1, but is {value}"
-        raise ValueError(msg)
-    return value
-
-
 def initial(value: object, name: str) -> object:
     """An immutable value, or a function without arguments that gives a fresh one."""
     if callable(value):

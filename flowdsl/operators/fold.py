@@ -21,6 +21,7 @@ from flowdsl.stages.grouping import Grouping, last_state
 from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Collecting, Part
 from flowdsl.stages.states import fresh
+from flowdsl.strategies import arguments
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -93,7 +94,7 @@ def fold(
     node: Fold[Any, Any] = Fold(
         function=checks.function(f, "f"),
         initial=checks.initial(initial, "initial"),
-        size=checks.count(size, "size"),
+        size=arguments.count(size, "size"),
         within=optional_seconds(within, "within"),
         name=name,
         on_error=error_policy(on_error),

@@ -23,6 +23,7 @@ from flowdsl.stages.flattening import FlatMapKernel
 from flowdsl.stages.orders import AsArrived, AsReady, ByKey, Order
 from flowdsl.stages.parts import Build, Part, Standing, Strategy
 from flowdsl.stages.results import CallResults
+from flowdsl.strategies import arguments
 
 Scheduler = WorkerPlan | SchedulerBase
 """What ``scheduler=`` takes: ``threads(n)``, ``processes(n)``, any scheduler of RxPY."""
@@ -54,7 +55,7 @@ def concurrency_of(
         _refuse_without_concurrency(given)
         return None
     workers = _workers(function, concurrency, scheduler)
-    n = workers.concurrency if concurrency is None else checks.count(concurrency, "concurrency")
+    n = workers.concurrency if concurrency is None else arguments.count(concurrency, "concurrency")
     refusal = workers.refusal(_job("", "", function, finish), n)
     if refusal is None and seconds is not None:
         refusal = workers.refusal_of_timeout
@@ -109,7 +110,7 @@ def _workers(function: Any, concurrency: int | None, scheduler: Any) -> WorkerPl
     if scheduler is None:
         if checks.is_async(function):
             return Coroutines()
-        return Threads(1 if concurrency is None else checks.count(concurrency, "concurrency"))
+        return Threads(1 if concurrency is None else arguments.count(concurrency, "concurrency"))
     if isinstance(scheduler, WorkerPlan):
         return scheduler
     if isinstance(scheduler, SchedulerBase):

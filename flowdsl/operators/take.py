@@ -8,13 +8,13 @@ from typing import Any
 from attrs import frozen
 
 from flowdsl.chunks import Chunk
-from flowdsl.operators import checks
 from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Same
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Part
+from flowdsl.strategies import arguments
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -37,7 +37,7 @@ def take(n: int, *, name: str | None = None, on_error: OnError | None = None) ->
     >>> (from_iterable(range(1000)) | take(3) | to_list()).run()
     [0, 1, 2]
     """
-    return Take(n=checks.count(n, "n"), name=name, on_error=error_policy(on_error))
+    return Take(n=arguments.count(n, "n"), name=name, on_error=error_policy(on_error))
 
 
 class TakeKernel(Kernel):

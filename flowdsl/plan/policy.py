@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from flowdsl.clock import Duration, to_seconds
 from flowdsl.errors import shown
 from flowdsl.plan.branch import Branch
+from flowdsl.strategies import arguments
 
 if TYPE_CHECKING:
     from flowdsl.flow.flow import ClosedFlow, Flow
@@ -167,14 +168,9 @@ def retry(
     Nothing sleeps: the record is set aside, and what comes after it in its partition waits behind it; other partitions
     go on. When partitions are taken away or the run is stopped, what waits is given up and read again.
     """
-    if not isinstance(attempts, int) or isinstance(attempts, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        msg = f"attempts must be a whole number, not {shown(attempts)}"
-        raise TypeError(msg)
-    if attempts < 1:
-        msg = f"attempts must be at least 1, but is {attempts}"
-        raise ValueError(msg)
+    arguments.count(attempts, "attempts")
     kinds = only if isinstance(only, tuple) else (only,)
-    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):  # pyright: ignore[reportUnnecessaryIsInstance]  # as above
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
         msg = f"only must be an exception type, or a tuple of them, not {shown(only)}"
         raise TypeError(msg)
     last = NAMED.get(then) if isinstance(then, str) else then

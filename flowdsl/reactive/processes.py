@@ -16,6 +16,7 @@ from flowdsl.pool.carriage import CannotTravel
 from flowdsl.pool.pool import Function, Pool
 from flowdsl.reactive.calling import called, not_opened, opened
 from flowdsl.reactive.workers import Job, Task, Tools, WorkerPlan, Workers
+from flowdsl.strategies import arguments
 
 RECORDS_EACH = 512
 """Records in flight for each process, where the user does not say: two batches of some size."""
@@ -68,13 +69,7 @@ def processes(n: int) -> Processes:
     imported again. One that dies is replaced and its records are done again, so that the function may be called more
     than once for a record.
     """
-    if not isinstance(n, int) or isinstance(n, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        msg = f"n must be a whole number, not {n!r}"
-        raise TypeError(msg)
-    if n < 1:
-        msg = f"n must be at least 1, but is {n}"
-        raise ValueError(msg)
-    return Processes(n)
+    return Processes(arguments.count(n, "n"))
 
 
 class ProcessWorkers(Workers):

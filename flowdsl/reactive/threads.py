@@ -11,6 +11,7 @@ from flowdsl.errors import FlowError
 from flowdsl.reactive.calling import called, not_opened, opened, perform
 from flowdsl.reactive.scheduler import WorkerScheduler, WorkerThread
 from flowdsl.reactive.workers import Job, Task, Tools, WorkerPlan, Workers
+from flowdsl.strategies import arguments
 
 AHEAD = 256
 """Tasks that wait right behind those that run, so that workers need not wait for the thread that hands out."""
@@ -48,13 +49,7 @@ def threads(n: int = 8) -> WorkerPlan:
     >>> (from_iterable([3, 4]) | map_(lambda n: n * n, scheduler=threads(2)) | to_list()).run()
     [9, 16]
     """
-    if not isinstance(n, int) or isinstance(n, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        msg = f"n must be a whole number, not {n!r}"
-        raise TypeError(msg)
-    if n < 1:
-        msg = f"n must be at least 1, but is {n}"
-        raise ValueError(msg)
-    return Threads(n)
+    return Threads(arguments.count(n, "n"))
 
 
 class ThreadWorkers(Workers):

@@ -1,4 +1,4 @@
-"""What the constructors of strategies refuse, naming argument and value."""
+"""What constructors refuse, of strategies and of whatever else takes the same, naming argument and value."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def function(value: F, name: str) -> F:
     return value
 
 
-def count(value: int, name: str) -> int:
+def count(value: object, name: str) -> int:
     """A whole number, at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+    if not isinstance(value, int) or isinstance(value, bool):
         msg = f"{name} must be a whole number, not {shown(value)}"
         raise TypeError(msg)
     if value < 1:
