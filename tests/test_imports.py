@@ -8,8 +8,8 @@ import sys
 import pytest
 
 SPARED = {
-    *("dataclasses", "email", "html", "http", "ipaddress", "multiprocessing", "pathlib", "unittest"),
-    *("urllib.parse", "xml", "IPython", "flowdsl.testing"),
+    *("dataclasses", "email", "html", "http", "ipaddress", "multiprocessing", "pathlib", "shutil", "tempfile"),
+    *("unittest", "urllib.parse", "xml", "IPython", "flowdsl.testing"),
 }
 """Large modules, for what takes a few lines or is of no use at run time."""
 

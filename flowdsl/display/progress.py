@@ -9,10 +9,10 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from shutil import get_terminal_size
 from typing import TextIO
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.display import terminal
 
 WIDTH = 30
 LONGEST_NAME = 20
@@ -77,7 +77,7 @@ class _Pen:
         self.redraws = out is not None and _can_redraw(out)
 
     def draw(self, text: str) -> None:
-        shown = text[: get_terminal_size().columns - 1]  # a line that wraps could not be drawn over
+        shown = text[: terminal.width() - 1]  # a line that wraps could not be drawn over
         self._write(f"\r{shown:<{self._drawn}}")
         self._drawn = len(shown)
 

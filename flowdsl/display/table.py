@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from shutil import get_terminal_size
 from typing import Literal
 
 from msgspec import Struct
+
+from flowdsl.display import terminal
 
 LONGEST = 30
 """Characters of a cell in a terminal."""
@@ -52,7 +53,7 @@ class Table(Struct, frozen=True):
 
     def text(self, width: int | None = None) -> str:
         """For a terminal of that width; None: the one there is."""
-        room = get_terminal_size().columns if width is None else width
+        room = terminal.width() if width is None else width
         parts = ["\n".join(self._part(columns)) for columns in self._parts(room)] if self.rows else []
         notes = [f"{INDENT}{note}" for note in self.notes]
         return "\n".join(

@@ -13,11 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
+from typing import IO
 
 from msgspec import Struct
 
@@ -25,6 +25,17 @@ from flowdsl.clock import Deadline
 from flowdsl.errors import FlowError
 from flowdsl.pool import worker
 from flowdsl.pool.worker import CELL, HEADER, PROTOCOL, SETUP
+
+if sys.platform == "linux":
+
+    def _shared_file() -> IO[bytes]:
+        """An empty file without a name that two processes can map. Also where no folder can be written to."""
+        return os.fdopen(os.memfd_create("flowdsl"), "r+b")
+
+else:
+    import tempfile
+
+    _shared_file = tempfile.TemporaryFile
 
 READ_BYTES = 1 << 18
 MOST_PARTS = 16
@@ -53,7 +64,7 @@ class Process:
 
     def __init__(self, initializer: bytes | None) -> None:
         self._connection, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as cell:
+        with theirs, _shared_file() as cell:
             cell.truncate(CELL.size)
             self._cell = mmap.mmap(cell.fileno(), CELL.size)
             try:
