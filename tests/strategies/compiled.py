@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowdsl import Flow, LocalBroker, batch, filter_, flat_map, map_, scan, tap, through
+from flowdsl import Flow, LocalBroker, batch, broadcast, filter_, flat_map, map_, route, scan, tap, through
 from flowdsl.compiler.compiling import prepare
 from flowdsl.compiler.factory import new_run
 from flowdsl.strategies import KafkaPayload, Partition, ProcessingStrategy
@@ -55,3 +55,11 @@ def in_batches(numbers: Flow[int]) -> Flow[Any]:
 
 def scanned(numbers: Flow[int]) -> Flow[Any]:
     return numbers | scan(lambda _, n: n, initial=0)
+
+
+def branching(numbers: Flow[int]) -> Flow[Any]:
+    return numbers | broadcast(map_(str) | map_(int), filter_(lambda _: False) | batch(3, within=10.0))
+
+
+def routed(numbers: Flow[int]) -> Flow[Any]:
+    return numbers | route(lambda _: "all", {"all": map_(str) | map_(int), "none": map_(str)})

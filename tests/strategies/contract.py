@@ -146,7 +146,7 @@ class Contract:
         bench = Bench(row, Recorder())
         bench.strategy.poll()
         bench.strategy.poll()
-        assert bench.end.polls == 2
+        assert bench.end.polls >= 2  # behind branches once for each
 
     @pytest.mark.parametrize("how", ["close", "join", "terminate"])
     def test_submit_is_refused_afterwards(self, row: Row, how: str) -> None:

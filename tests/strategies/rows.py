@@ -30,7 +30,7 @@ from flowdsl.strategies import (
 )
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import CommitPolicy
-from tests.strategies.compiled import calls, compiled, in_batches, record, scanned, twice
+from tests.strategies.compiled import branching, calls, compiled, in_batches, record, routed, scanned, twice
 from tests.strategies.doubles import Answering
 
 Next = ProcessingStrategy[Any]
@@ -199,4 +199,6 @@ ROWS = (
     Row("compiled: flat_map", compiled(twice), payload=record, copies=2, runs_user_code=False, lags=True),
     Row("compiled: batch", compiled(in_batches), payload=record, numbers=list, runs_user_code=False, lags=True),
     Row("compiled: scan", compiled(scanned), payload=record, runs_user_code=False, lags=True),
+    Row("compiled: broadcast", compiled(branching), payload=record, runs_user_code=False, lags=True),
+    Row("compiled: route", compiled(routed), payload=record, runs_user_code=False, lags=True),
 )
