@@ -49,9 +49,6 @@ def test_every_mutant_can_be_written() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "FLOWDSL_SEEDS" not in os.environ, reason="hunts of many minutes: set FLOWDSL_SEEDS=2000 to run them"
-)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_simulation_finds_the_mutant(mutant: Mutant, tmp_path: Path) -> None:
     faulthandler.cancel_dump_traceback_later()  # the hunt has a time of its own, which is long on a busy machine
