@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
 
 from flowdsl.errors import FlowDefinitionError, Problem, shown
-from flowdsl.plan.fragment import Fragment, compose
+from flowdsl.plan.fragment import Fragment, after_a_sink, compose
 from flowdsl.plan.hints import F_co, Nobody, Out, S, S_co, T, X, Y
 from flowdsl.plan.nodes import Operator, Upstream
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 
 def put(operator: Operator, up: object) -> Any:
-    """The flow with this operator behind it. Raises TypeError for what is no flow."""
+    """The flow with this operator behind it. Raises TypeError for what is no flow, FlowDefinitionError behind a sink."""
     if not isinstance(up, Upstream):
         msg = f"{operator.word} takes a flow, not {shown(up)}: write flow | {operator.word}(...)"
         raise TypeError(msg)
+    if up.plan.closed:
+        raise after_a_sink(up.plan.steps[-1], operator)
     refusal = operator.refusal(up.plan)
     if refusal is not None:
         raise FlowDefinitionError(

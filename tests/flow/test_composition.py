@@ -253,6 +253,14 @@ def test_nothing_stands_behind_a_sink() -> None:
             build()
 
 
+def test_calling_an_operator_with_a_closed_flow_is_refused_as_the_bar_is() -> None:
+    closed: Any = from_iterable([1]) | sink(keep)
+    for operator in (map_(parse), sink(keep), broadcast(sink(keep)), map_(parse) | to_list()):
+        call: Any = operator
+        with pytest.raises(FlowDefinitionError, match="stands behind sink"):
+            call(closed)
+
+
 def test_what_stands_behind_a_sink_is_told_with_its_line() -> None:
     closed: Any = SOURCE | sink(keep)
     with pytest.raises(FlowDefinitionError) as refused:
