@@ -38,8 +38,8 @@ class RunHandle(Generic[R]):
         try:
             return self._wait(seconds)
         except FutureTimeoutError:
-            if self._result.done():
-                raise
+            if self._result.done():  # it ended just now, or the flow itself raised this
+                return self._wait(seconds)
         text = f"the run did not end within {seconds} s; what is not done is not committed. It goes on ending by itself"
         raise StopTimeout(text)
 
@@ -50,8 +50,8 @@ class RunHandle(Generic[R]):
         try:
             return self._wait(seconds)
         except FutureTimeoutError:
-            if self._result.done():
-                raise
+            if self._result.done():  # it ended just now, or the flow itself raised this
+                return self._wait(seconds)
         text = f"the run is not over after {seconds} s; it goes on"
         raise RunTimeout(text)
 
