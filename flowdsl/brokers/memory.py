@@ -1,15 +1,12 @@
-"""Reads values in memory, and of Observables, through the same protocol as records of a broker: nothing is committed.
-
-No value is lost or read twice: what an iterable gave before it raised is returned first, the error with the next read.
-"""
+"""Reads values in memory, and of Observables, through the same protocol as records of a broker: nothing is committed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
+from flowdsl.brokers.iterating import SLOW, Iterated, Stop
 from flowdsl.brokers.protocols import Listener, Topics
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
 from flowdsl.errors import BrokerError
@@ -19,10 +16,8 @@ from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Record, Topic
 
 NO_TOPIC = Topic("")
-_GROWTH, _SLOW = 16, 0.05
-"""A read takes so many times as much as the last one if that should not take as many seconds; half of it if that did."""
-
-
+_GROWTH = 16
+"""A read takes so many times as much as the last one, as long as that should not be slow."""
 SPARSE = 8
 """A window of fewer than one in so many records of its read has a list of its own."""
 
@@ -81,42 +76,13 @@ class MemoryRecords(Records):
         return {self._partition: self._first + stop} if stop else {}
 
 
-class _Iterated:
-    """One iterable: what is next, and the error that ended it."""
-
-    has_news = True
-
-    def __init__(self, values: Iterable[Any]) -> None:
-        self._iterator: Iterator[Any] | None = iter(values)
-        self._error: BaseException | None = None
-
-    @property
-    def is_over(self) -> bool:
-        return self._iterator is None
-
-    def take(self, limit: int) -> list[Any]:
-        if self._error is not None:
-            raise self._error
-        values: list[Any] = []
-        if self._iterator is not None:
-            try:
-                values.extend(islice(self._iterator, limit))  # what came before an error stays in the list
-            except BaseException as error:  # whatever a user's iterator raises, once its values are out
-                self._error = error
-                if not values:
-                    raise
-            if len(values) < limit and self._error is None:
-                self._iterator = None
-        return values
-
-
 class _Supply:
     """Where the values of one partition come from, and how many of them were read."""
 
     __slots__ = ("partition", "read", "values")
 
-    def __init__(self, given: Iterable[Any] | Inbox, index: int) -> None:
-        self.values = given if isinstance(given, Inbox) else _Iterated(given)
+    def __init__(self, values: Iterated | Inbox, index: int) -> None:
+        self.values = values
         self.partition = Partition(NO_TOPIC, index)
         self.read = 0
 
@@ -128,15 +94,16 @@ class _Supply:
 
 class MemoryConsumer:
     """Implements ``Consumer`` over iterables and Observables, which are read in turn, the k-th as partition k of a topic
-    without name.
+    without name. ``stop`` ends a read after the value in hand.
     """
 
     commits = False
     commits_start = False
     poll_interval = float("inf")
 
-    def __init__(self, sources: Collection[Iterable[Any] | Inbox], *, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._supplies = [_Supply(values, index) for index, values in enumerate(sources)]
+    def __init__(self, sources: Collection[Iterable[Any] | Inbox], stop: Stop, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        given = (each if isinstance(each, Inbox) else Iterated(each, stop, clock) for each in sources)
+        self._supplies = [_Supply(values, index) for index, values in enumerate(given)]
         self._inboxes = [values for values in sources if isinstance(values, Inbox)]
         self._bell = Bell()
         self._waiting = list(self._supplies)
@@ -172,10 +139,10 @@ class MemoryConsumer:
         began = self._clock()
         records = supply.take(min(limit, self._pace))
         took = self._clock() - began
-        if took * _GROWTH < _SLOW:
+        if took * _GROWTH < SLOW:
             self._pace = max(self._pace, min(_GROWTH * self._pace, 2 * limit))
-        elif took > _SLOW:
-            self._pace = max(1, self._pace // 2)
+        elif took > SLOW:
+            self._pace = max(1, int(len(records) * SLOW / took))
         self._waiting.remove(supply)
         if not supply.values.is_over:
             self._waiting.append(supply)

@@ -26,6 +26,7 @@ from flowdsl.plan.policy import STOP, ErrorPolicy
 from flowdsl.processing.bounds import Bounds, Until
 from flowdsl.processing.loop import Loop
 from flowdsl.stages.context import StepCount
+from flowdsl.stages.switch import Switch
 from flowdsl.types import NEVER, CommitPolicy
 
 MOST_BETWEEN_FLUSHES = 1.0
@@ -55,7 +56,7 @@ class Execution:
         self._context = new_run(clock, self._finish, flush_every=flush_seconds(options.commit))
         factory = prepare(plan, self._context, options.on_error)
         self._factory = factory
-        consumer, topics = open_source(plan.source)
+        consumer, topics = open_source(plan.source, self._context.switch)
         consumer.commits_start = options.commit != NEVER
         self.bounds = Bounds(clock, count=options.count, until=options.until)
         self._loop = Loop(
@@ -184,12 +185,12 @@ def flush_seconds(policy: CommitPolicy) -> float:
     return MOST_BETWEEN_FLUSHES if seconds is None else min(seconds, MOST_BETWEEN_FLUSHES)
 
 
-def open_source(source: Source) -> tuple[Consumer, Topics]:
+def open_source(source: Source, switch: Switch) -> tuple[Consumer, Topics]:
     """The one consumer of a flow, and what it subscribes to."""
     sources = leaves(source)
     in_memory = [each for each in sources if isinstance(each, ValuesSource)]
     if in_memory:
-        return MemoryConsumer([each.open() for each in in_memory]), ("",)
+        return MemoryConsumer([each.open() for each in in_memory], switch), ("",)
     brokers = [each for each in sources if isinstance(each, BrokerSource)]
     first = brokers[0]
     consumer = first.client.consumer(

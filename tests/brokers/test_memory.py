@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from flowdsl.brokers.iterating import PIECE
 from flowdsl.brokers.memory import MemoryConsumer, MemoryRecords
 from flowdsl.errors import BrokerError
+from flowdsl.stages.switch import Switch
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import Partition, Record, Topic
 
@@ -32,8 +34,9 @@ def at(index: int) -> Partition:
     return Partition(Topic(""), index)
 
 
-def consumer_of(*iterables: Any, clock: VirtualClock | None = None) -> MemoryConsumer:
-    consumer = MemoryConsumer(iterables, clock=clock or VirtualClock())
+def consumer_of(*iterables: Any, clock: VirtualClock | None = None, switch: Switch | None = None) -> MemoryConsumer:
+    clock = clock or VirtualClock()
+    consumer = MemoryConsumer(iterables, switch or Switch(clock), clock=clock)
     consumer.subscribe([], Listener())
     return consumer
 
@@ -117,6 +120,40 @@ def test_slow_iterator_is_read_one_by_one() -> None:
 
     consumer = consumer_of(values(), clock=clock)
     assert [len(consumer.read(500, 0.0)) for _ in range(10)] == [1] * 10
+
+
+def test_iterator_that_turns_slow_holds_few_of_the_values_before_back() -> None:
+    clock = VirtualClock()
+
+    def values() -> Iterator[int]:
+        yield from range(300)
+        for number in range(300, 10**9):
+            clock.advance(1.0)
+            yield number
+
+    consumer = consumer_of(values(), clock=clock)
+    read = 0
+    while read < 300:
+        read += len(consumer.read(2000, 0.0))
+    assert clock() <= PIECE
+    assert [len(consumer.read(2000, 0.0)) for _ in range(10)] == [1] * 10
+
+
+def test_stop_ends_a_read_with_the_value_in_hand() -> None:
+    switch = Switch(VirtualClock())
+
+    def values() -> Iterator[int]:
+        for number in range(10**9):
+            if number == 300:
+                switch.stop()
+            yield number
+
+    consumer = consumer_of(values(), switch=switch)
+    read: list[int] = []
+    while not switch.stopping:
+        read += consumer.read(2000, 0.0).payload
+    assert read == list(range(301))
+    assert (len(consumer.read(2000, 0.0)), consumer.exhausted) == (0, False)
 
 
 def test_fast_iterator_is_read_up_to_the_limit() -> None:
