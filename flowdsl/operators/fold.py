@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 from attrs import frozen
-from msgspec.structs import replace
 
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Duration, optional_seconds
@@ -17,7 +16,7 @@ from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Reducing
 from flowdsl.stages.context import StepContext, StepCount
 from flowdsl.stages.failures import Handler
-from flowdsl.stages.grouping import Grouping, last_state
+from flowdsl.stages.grouping import Grouping
 from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Collecting, Part
 from flowdsl.stages.states import fresh
@@ -48,9 +47,14 @@ class Fold(Reducing[F_co, S_co]):
 
     def lower(self, build: Build) -> tuple[Part, ...]:
         step = build.step
-        grouping = Grouping(self.size, self.within, last_state, clock=step.clock, count=step.count)
-        counted_by_grouping = replace(step, count=StepCount(step.name))
-        return (FoldKernel(counted_by_grouping, build.handler, self, grouping), Collecting(grouping))
+
+        def last_state(states: list[Any]) -> Any:
+            step.count.emitted += 1
+            return states[-1]
+
+        inner = StepCount(step.name)  # the kernel in front counts what is received, failed ones included
+        grouping = Grouping(self.size, self.within, last_state, clock=step.clock, count=inner)
+        return (FoldKernel(step, build.handler, self, grouping), Collecting(grouping))
 
 
 @overload
@@ -130,3 +134,6 @@ class FoldKernel(Kernel):
 
     def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:
         return Chunk(results, chunk.mark, chunk.origins)
+
+    def emitted(self, out: Chunk[Any]) -> int:  # noqa: ARG002  # groups are what leaves
+        return 0

@@ -175,6 +175,7 @@ class Endings:
         """Ask what to do about a failed value; False if it has to wait."""
         if self._kernel.handler.handle(failure) is Verdict.WAIT:
             return False
+        self._kernel.step.count.received += 1
         self._unfinished.finish([entry])
         self._order.left([entry])
         return True

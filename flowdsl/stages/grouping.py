@@ -151,11 +151,6 @@ def slim(piece: Piece) -> Piece:
     return Picked(members), 0, stop - start
 
 
-def last_state(states: list[Any]) -> Any:
-    """What a fold hands on of the states of a group."""
-    return states[-1]
-
-
 def all_values(values: list[Any]) -> list[Any]:
     """What a batch hands on of a group."""
     return values

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from flowdsl import (
     JSON,
     LocalBroker,
@@ -12,6 +14,8 @@ from flowdsl import (
     broadcast,
     dead_letter,
     filter_,
+    flat_map,
+    fold,
     from_iterable,
     map_,
     merge,
@@ -119,6 +123,23 @@ def test_source_that_drops_null_values_counts_them() -> None:
 def test_delivered_counts_what_sinks_of_branches_got_once() -> None:
     flow = from_iterable(range(4)) | broadcast(sink(ignore), batch(2) | sink(ignore))
     assert flow.run().delivered == 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("step", "emitted", "filtered"),
+    [
+        (map_(no_threes), 4, 0),
+        (map_(no_threes, concurrency=2), 4, 0),
+        (filter_(lambda value: no_threes(value) > 1), 2, 2),
+        (filter_(lambda value: no_threes(value) > 1, concurrency=2), 2, 2),
+        (flat_map(lambda value: [no_threes(value)] * 2, concurrency=2), 8, 0),
+        (fold(lambda total, value: total + no_threes(value), 0, size=2), 2, 0),
+    ],
+)
+def test_value_that_fails_was_received_and_is_not_filtered(step: Any, emitted: int, filtered: int) -> None:
+    stats = (from_iterable([0, 1, 2, 3, 4]) | step | sink(ignore)).run(on_error="skip")
+    assert (stats.steps[1].received, stats.steps[1].emitted) == (5, emitted)
+    assert (stats.filtered, stats.failed, stats.delivered) == (filtered, 1, emitted)
 
 
 def test_dead_letter_counts_as_failed_and_not_as_delivered() -> None:
