@@ -90,7 +90,8 @@ class StepFailed(FlowError):  # noqa: N818  # named for what happened
 
     ``step``, ``function``, ``file``, ``line``: what failed, and where it is defined. ``topic``, ``partition``,
     ``offset``: the record; of a group of records the first one, and ``count`` says how many there are. ``value``: the
-    record's own bytes; ``input``: what the step received. ``__cause__``: what the function raised.
+    record's own bytes; ``input``: what the step received. ``__cause__``: what the function raised. Where no record was
+    in hand, because a sink could not be opened or closed, ``count`` is 0.
     """
 
     def __init__(
@@ -118,6 +119,8 @@ class StepFailed(FlowError):  # noqa: N818  # named for what happened
     def facts(self) -> str:
         """What happened and where, without what to do about it."""
         where = f"{self.function} ({self.file}:{self.line})" if self.file is not None else self.function
+        if not self.count:
+            return f"step {self.step!r} failed: {self.reason}\n  in: {where}"
         source = f"{self.topic}[{self.partition}]" if self.topic else "values in memory"
         group = f" and the {self.count - 1} records grouped with it" if self.count > 1 else ""
         tried = f", after {self.attempts} attempts" if self.attempts > 1 else ""
@@ -129,6 +132,8 @@ class StepFailed(FlowError):  # noqa: N818  # named for what happened
         )
 
     def __str__(self) -> str:
+        if not self.count:
+            return f"{self.facts()}\n  No record was in hand: what is done is committed, and nothing else is."
         return (
             f"{self.facts()}\n"
             "  The record is not committed and will be read again. Mend the function, or choose what happens to such "
@@ -136,20 +141,7 @@ class StepFailed(FlowError):  # noqa: N818  # named for what happened
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = (
-            "step",
-            "function",
-            "file",
-            "line",
-            "topic",
-            "partition",
-            "offset",
-            "value",
-            "input",
-            "reason",
-            "count",
-            "attempts",
-        )
+        names = [name for name in StepFailed.__init__.__annotations__ if name != "return"]
         return _step_failed, ({name: _portable(getattr(self, name)) for name in names},)
 
 

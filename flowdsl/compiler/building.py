@@ -12,7 +12,7 @@ from flowdsl.plan.names import NamedPlan, Step
 from flowdsl.plan.nodes import BranchInput, Node
 from flowdsl.plan.policy import STOP, DeadLetter, ErrorPolicy, Retry, Skip
 from flowdsl.stages.branches import Junction, Splitter
-from flowdsl.stages.context import Run, Site, StepContext
+from flowdsl.stages.context import Run, StepContext
 from flowdsl.stages.ends import Completion, Intake, Letters
 from flowdsl.stages.failures import DeadLetters, Handler, Retrying
 from flowdsl.stages.failures import Skip as SkipHandler
@@ -20,6 +20,7 @@ from flowdsl.stages.failures import Stop as StopHandler
 from flowdsl.stages.ledger import Ledger
 from flowdsl.stages.parts import Build, Part, Strategy
 from flowdsl.stages.segment import Segment
+from flowdsl.stages.site import Site
 from flowdsl.types import Commit, Partition
 
 

@@ -19,9 +19,9 @@ from flowdsl.plan.functions import defined_at, full_name
 from flowdsl.plan.hints import F, F_co, Hint1, T, T_contra
 from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining, put
-from flowdsl.stages.context import Site
 from flowdsl.stages.ending import SinkCall
 from flowdsl.stages.parts import Build, Collecting, Part
+from flowdsl.stages.site import Site
 from flowdsl.stages.writing import FlushGate, WriteKernel
 
 if TYPE_CHECKING:
@@ -62,13 +62,20 @@ class Sink(Chaining, Generic[F_co]):
 
     def lower(self, build: Build) -> tuple[Part, ...]:
         step, handler = build.step, build.handler
-        target = step.run.sink(step.name, self.target)
+        target = step.run.sink(step.name, self.target, lambda method: self._site_of(method, step.site))
         if not hasattr(target, "write"):
             return parts(build, self.slow, SinkCall(step, handler, target), target)
         flush = getattr(target, "flush", None)
-        site = step.site if flush is None else _site_of(getattr(self.target, "flush", flush), step.site)
-        gate = FlushGate(replace(step, site=site), flush)
+        gate = FlushGate(replace(step, site=self._site_of("flush", step.site)), flush)
         return (WriteKernel(step, handler, target.write, stops=build.stops), Collecting(gate))
+
+    def _site_of(self, name: str, sink: Site) -> Site:
+        """How a failure of that method is told; of the sink where it has none."""
+        method = getattr(self.target, name, None)
+        if method is None:
+            return sink
+        where, named = defined_at(method), replace(sink, function=full_name(method))
+        return named if where is None else replace(named, file=where.file, line=where.line)
 
     def named_after(self) -> object:
         return None if self.writes else self.target
@@ -142,11 +149,6 @@ def _target(target: Any) -> Any:
             raise TypeError(msg)
         return checks.function(target, "target", slow=True)
     for method, arguments in METHODS.items():
-        if callable(getattr(target, method, None)):
+        if getattr(target, method, None) is not None:
             checks.method(getattr(target, method), f"target.{method}", arguments)
     return target
-
-
-def _site_of(method: object, sink: Site) -> Site:
-    where, named = defined_at(method), replace(sink, function=full_name(method))
-    return named if where is None else replace(named, file=where.file, line=where.line)

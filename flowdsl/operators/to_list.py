@@ -39,8 +39,8 @@ class ToList(Operator):
             compose(self, op)  # raises: an operator behind a sink
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        run = build.step.run
-        return (SinkCall(build.step, build.handler, run.sink(build.step.name, run.results.append)),)
+        step, run = build.step, build.step.run
+        return (SinkCall(step, build.handler, run.sink(step.name, run.results.append, lambda _: step.site)),)
 
 
 def to_list(*, name: str | None = None, on_error: OnError | None = None) -> ToList:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import Clock, Deadline
-from flowdsl.errors import CommitFailed, InvalidMessage, StopTimeout
+from flowdsl.errors import InvalidMessage, StopTimeout, told
 from flowdsl.processing.bounds import Bounds
 from flowdsl.processing.feeder import Feeder, in_chunks, one_message_each
 from flowdsl.processing.gate import Gate
@@ -18,6 +18,7 @@ from flowdsl.processing.pipelines import Pipelines
 from flowdsl.processing.waiting import Waiting
 from flowdsl.reactive.bell import Bell
 from flowdsl.records import Records
+from flowdsl.stages.guard import first_error
 from flowdsl.stages.switch import Switch
 from flowdsl.strategies.interface import ProcessingStrategyFactory
 from flowdsl.types import CommitPolicy, Partition
@@ -122,7 +123,7 @@ class Loop:
     def end(self, error: BaseException | None = None) -> None:
         """Drain, commit, leave; then raise ``error``, or what went wrong on the way."""
         if self.switch.abandoned:
-            self._abandon()
+            first_error(self.pipelines.drop, lambda: self.consumer.close(0.0), self.pipelines.shutdown)
             raise error or KeyboardInterrupt
         complete = self._finished or self._is_complete
         hurried = error is not None or self.switch.stopping
@@ -130,13 +131,12 @@ class Loop:
         self.switch.ends_at = deadline.at
         self.feeder.drop()
         drained = self._drain(error, deadline)
-        try:
-            self._leave(deadline)
-        except CommitFailed as failed:
-            drained = drained or failed
+        left = self._leave(deadline)
         logger.info("stopped: %d records were read", self.feeder.taken)
-        outcome = error or drained or self.switch.interrupt
+        outcome = error or drained or self.switch.interrupt or left
         if outcome is not None:
+            if left is not None and left is not outcome:
+                logger.warning("what went wrong behind that: %s", told(left))
             raise outcome
         is_late = self.bounds.is_bounded and (self._deadline.expired or self.switch.timed_out)
         if is_late and (not complete or (self._undone and not self._finished)):  # also when the drain was cut short
@@ -233,18 +233,13 @@ class Loop:
         self.gate.drop_ledger()
         return drained
 
-    def _leave(self, deadline: Deadline) -> None:
+    def _leave(self, deadline: Deadline) -> BaseException | None:
+        """All of it is tried; returns what was raised first."""
         left = deadline.remaining()  # None: a run at its own end, which has as long as one that is stopped
         rest = max(LEAVE_SECONDS, (self._stop_timeout if left is None else left) - LEAVE_SECONDS)
-        try:
-            self.gate.send_last(Deadline.after(self.clock, rest))
-        finally:
-            self.consumer.close(0.0 if self.switch.abandoned else LEAVE_SECONDS)
-            self.pipelines.shutdown()
-            if self._invalid is not None:
-                self._invalid.close()
-
-    def _abandon(self) -> None:
-        self.pipelines.drop()
-        self.consumer.close(0.0)
-        self.pipelines.shutdown()
+        return first_error(
+            lambda: self.gate.send_last(Deadline.after(self.clock, rest)),
+            lambda: self.consumer.close(0.0 if self.switch.abandoned else LEAVE_SECONDS),
+            self.pipelines.shutdown,
+            *(() if self._invalid is None else (self._invalid.close,)),
+        )

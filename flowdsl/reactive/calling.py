@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from typing import Any
 
 from flowdsl.clock import Clock
-from flowdsl.errors import FlowError, shown
+from flowdsl.errors import FlowError, shown, told
 from flowdsl.reactive.workers import Job, Task
 
 Call = Callable[[Any], Any]
@@ -101,4 +101,14 @@ def not_opened(job: Job, error: BaseException) -> FlowError:
     """What ends the run when a worker cannot begin."""
     if isinstance(error, FlowError):
         return error
-    return FlowError(f"the resource of the step {job.step!r} could not be opened: {type(error).__name__}: {error}")
+    return FlowError(
+        f"the resource of the step {job.step!r} could not be opened: {type(error).__name__}: {told(error)}"
+    )
+
+
+def not_closed(job: Job, error: BaseException) -> FlowError:
+    """What is raised at the end of the run when a worker's resource did not end in order."""
+    text = f"the resource of the step {job.step!r} could not be closed: {type(error).__name__}: {told(error)}"
+    failed = FlowError(text)
+    failed.__cause__ = error
+    return failed

@@ -12,11 +12,13 @@ from msgspec import Struct, field
 
 from flowdsl.brokers.protocols import Client, Producer, Settings
 from flowdsl.clock import Clock, Deadline
-from flowdsl.errors import refuse_awaitable
 from flowdsl.reactive.bell import Bell
+from flowdsl.reactive.calling import not_closed
 from flowdsl.reactive.workers import Job, Tools, WorkerPlan, Workers
 from flowdsl.stages.ledger import Ledger
+from flowdsl.stages.site import Site
 from flowdsl.stages.switch import Switch
+from flowdsl.stages.targets import SiteOf, Targets
 from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.types import Partition
 
@@ -83,21 +85,17 @@ class Run(Struct):
     results: list[Any] = field(default_factory=list[Any])
     """What ``to_list`` collects."""
 
-    opened: dict[str, Any] = field(default_factory=dict[str, Any])
-    """The sinks that are objects, by step, once they are open."""
+    targets: Targets = field(default_factory=Targets)
+    """The sinks that are objects, once they are open."""
     working: dict[str, tuple[Job, Workers]] = field(default_factory=dict[str, tuple[Job, Workers]])
     """The workers of steps, by step, once they are open."""
 
-    def sink(self, name: str, target: Any) -> Any:
-        """The target of a sink, opened if it wants that; once per run."""
-        if name not in self.opened:
-            if self.sink_function is not None:
-                target = self.sink_function(name, target)
-            opener = getattr(target, "open", None)
-            if opener is not None and hasattr(target, "write"):
-                refuse_awaitable(opener(), "open")
-            self.opened[name] = target
-        return self.opened[name]
+    def sink(self, name: str, target: Any, site_of: SiteOf) -> Any:
+        """The target of a sink, or what stands in its place; opened once per run."""
+        if name not in self.targets:
+            stands_in = self.sink_function
+            self.targets.open(name, target if stands_in is None else stands_in(name, target), site_of)
+        return self.targets[name]
 
     def workers(self, plan: WorkerPlan, job: Job, concurrency: int) -> Workers:
         """The workers of a step; opened once per run."""
@@ -114,7 +112,7 @@ class Run(Struct):
 
     def shutdown(self) -> None:
         """Close what was opened. The first error is raised, after everything was tried."""
-        first: Exception | None = None
+        first: BaseException | None = None
         now, ends_at = self.clock(), self.switch.ends_at
         deadline = Deadline(self.clock, now + CLOSE_IN_PEACE if ends_at is None else max(ends_at, now + CLOSE_SECONDS))
         while self.working:
@@ -122,33 +120,16 @@ class Run(Struct):
             try:
                 left = workers.close(deadline)
             except Exception as error:  # noqa: BLE001  # a user's resource; the others still have to be closed
-                first = first or error
+                first = first or not_closed(job, error)
             else:
                 if left:
                     logger.warning(STILL_RUNNING, left, job.told or job.step, job.step)
-        while self.opened:
-            _, target = self.opened.popitem()
-            closer = getattr(target, "close", None)
-            if closer is None or not hasattr(target, "write"):
-                continue
-            try:
-                refuse_awaitable(closer(), "close")
-            except Exception as error:  # noqa: BLE001  # a user's close; the others still have to be closed
-                first = first or error
+        first = first or self.targets.close()
         if first is not None:
             raise first
 
     def count(self, name: str, *, drops: bool = False, ends: bool = False) -> StepCount:
         return self.counts.setdefault(name, StepCount(name, drops=drops, ends=ends))
-
-
-class Site(Struct, frozen=True):
-    """A step as a failure names it: the function, and where it is defined."""
-
-    name: str
-    function: str
-    file: str | None
-    line: int | None
 
 
 class StepContext(Struct, frozen=True):

@@ -17,8 +17,9 @@ from msgspec import Struct
 from flowdsl.clock import Clock
 from flowdsl.errors import StepFailed, told
 from flowdsl.records import Records
-from flowdsl.stages.context import Site, StepCount
+from flowdsl.stages.context import StepCount
 from flowdsl.stages.ledger import Ledger
+from flowdsl.stages.site import Site
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.types import Message, Record
 

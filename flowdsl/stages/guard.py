@@ -1,4 +1,4 @@
-"""Where user code is run over many values: what it raises is data from here on, and a stop ends it in between."""
+"""Where user code is run over many values, or several things in turn: what it raises is data from here on."""
 
 from __future__ import annotations
 
@@ -34,3 +34,14 @@ def guarded(
     finally:
         switch.running = None
     return None
+
+
+def first_error(*steps: Callable[[], object]) -> BaseException | None:
+    """Do all of these, whatever one of them raises; returns what was raised first."""
+    first: BaseException | None = None
+    for step in steps:
+        try:
+            step()
+        except BaseException as error:  # noqa: BLE001  # returned; the others still have their turn
+            first = first or error
+    return first

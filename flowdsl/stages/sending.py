@@ -7,8 +7,8 @@ from typing import Any
 
 from flowdsl.brokers.protocols import Delivery, Outgoing, Producer
 from flowdsl.chunks import Chunk, Part
-from flowdsl.stages.context import Site
 from flowdsl.stages.failures import Failure, Handler
+from flowdsl.stages.site import Site
 from flowdsl.types import Partition
 
 

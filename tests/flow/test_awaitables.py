@@ -116,8 +116,9 @@ def test_awaitable_of_a_sink_fails_the_record(target: Any) -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("target", [Opens(), Closes()])
 def test_awaitable_of_a_sink_that_opens_or_closes_ends_the_run(target: Any) -> None:
-    with pytest.raises(TypeError, match=r"(open|close) returned an awaitable .* async def"):
+    with pytest.raises(StepFailed, match=r"(open|close) returned an awaitable .* async def") as failed:
         (from_iterable([b"1"]) | sink(target)).run()
+    assert isinstance(failed.value.__cause__, TypeError)
 
 
 @pytest.mark.filterwarnings("error")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import sleep
 from typing import Any
 
@@ -381,6 +382,17 @@ def test_a_resource_that_cannot_be_opened_ends_the_run():
         with pytest.raises(FlowError, match="no connection") as failed:
             (from_iterable(range(5)) | map_(using(broken, function), concurrency=2) | to_list()).run()
         assert isinstance(failed.value.__cause__, OSError)
+
+
+def test_a_resource_that_cannot_be_closed_fails_the_run():
+    @contextmanager
+    def broken() -> Iterator[int]:
+        yield 10
+        raise OSError("gone")
+
+    with pytest.raises(FlowError, match=r"resource of the step 'plus' could not be closed: OSError: gone") as failed:
+        (from_iterable(range(5)) | map_(using(broken, plus), concurrency=2) | to_list()).run()
+    assert isinstance(failed.value.__cause__, OSError)
 
 
 def test_a_thread_that_never_returns_is_left_behind_with_a_warning(caplog: pytest.LogCaptureFixture):

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from flowdsl import LocalBroker, Partition, StepFailed, Topic, fold, from_iterable, immediately, scan, sink, to_list
+from flowdsl import (
+    LocalBroker,
+    Partition,
+    StepFailed,
+    Topic,
+    broadcast,
+    fold,
+    from_iterable,
+    immediately,
+    scan,
+    sink,
+    to_list,
+)
 
 COUNT = 8
 POSITIONS = (0, 3, COUNT - 1)
@@ -178,3 +190,61 @@ def test_initial_that_raises_fails_the_record_that_needs_it(error: type[Exceptio
         (from_iterable([1, 2]) | stateful(initial) | to_list()).run()
     assert isinstance(failed.value.__cause__, error)
     assert failed.value.offset == 0
+
+
+class Faulty:
+    """A sink whose methods raise what they are told to; ``calls``: which of them were called."""
+
+    def __init__(self, calls: list[str], **errors: BaseException) -> None:
+        self.calls, self.errors = calls, errors
+
+    def open(self) -> None:
+        self.call("open")
+
+    def write(self, values: Sequence[bytes]) -> None:
+        self.call("write")
+
+    def close(self) -> None:
+        self.call("close")
+
+    def call(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.errors:
+            raise self.errors[name]
+
+
+@pytest.mark.parametrize(("method", "committed"), [("open", 0), ("close", COUNT)])
+def test_sink_that_does_not_open_or_close_fails_its_step_without_a_record(method: str, committed: int) -> None:
+    broker = broker_with("t")
+    store = Faulty([], **{method: OSError("disk full")})
+    with pytest.raises(StepFailed, match=f"step 'store' failed: OSError: disk full\n.*Faulty.{method}") as caught:
+        (broker.source("t", group_id="g") | sink(store, name="store")).run(until="end")
+    failed = caught.value
+    assert (failed.step, failed.count, failed.topic) == ("store", 0, "")
+    assert (failed.function, failed.file) == (f"{__name__}.Faulty.{method}", __file__)
+    assert isinstance(failed.__cause__, OSError)
+    assert "on_error" not in str(failed)
+    assert broker.committed("g") == {PLACE: committed}
+
+
+def test_sink_that_does_not_close_does_not_hide_what_failed_before(caplog: pytest.LogCaptureFixture) -> None:
+    store = Faulty([], write=ValueError("bad row"), close=OSError("gone"))
+    with pytest.raises(StepFailed, match="bad row"):
+        (from_iterable([b"1"]) | sink(store)).run()
+    assert "OSError: gone" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), KeyboardInterrupt()])
+def test_sinks_are_all_closed_whatever_one_of_them_raises(error: BaseException) -> None:
+    calls: list[str] = []
+    first, last = Faulty(calls), Faulty(calls)
+    with pytest.raises((StepFailed, KeyboardInterrupt)):
+        (from_iterable([b"1"]) | broadcast(sink(first), sink(Faulty([], close=error)), sink(last))).run()
+    assert calls.count("close") == 2
+
+
+def test_sinks_that_are_open_are_closed_when_another_does_not_open() -> None:
+    calls: list[str] = []
+    with pytest.raises(StepFailed, match="disk full"):
+        (from_iterable([b"1"]) | broadcast(sink(Faulty(calls)), sink(Faulty(calls, open=OSError("disk full"))))).run()
+    assert sorted(calls) == ["close", "open", "open"]

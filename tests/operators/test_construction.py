@@ -277,6 +277,13 @@ def test_a_write_that_takes_more_than_the_values_is_refused(target: Any) -> None
         sink(target)
 
 
+@pytest.mark.parametrize("method", ["open", "flush", "close"])
+def test_a_method_of_a_sink_that_cannot_be_called_is_refused(method: str) -> None:
+    target: Any = type("Target", (), {"write": print, method: True})()
+    with pytest.raises(TypeError, match=rf"target\.{method} must be a function, not True"):
+        sink(target)
+
+
 @pytest.mark.parametrize("kind", [Tally, complex])
 def test_a_type_that_is_not_made_of_json_is_refused(kind: type) -> None:
     with pytest.raises(TypeError, match=kind.__name__):
