@@ -180,6 +180,7 @@ REMARKS: dict[type[Node], Callable[[Any], str]] = {
     Sink: _sink,
     Take: lambda node: f"ends the run after {node.n:,} value{'s' if node.n > 1 else ''}",
     Through: _through,
+    ToList: lambda _: "keeps every value in memory, without limit",
 }
 
 HOLDS: dict[type[Node], Callable[[Any], str | None]] = {
@@ -194,5 +195,4 @@ HOLDS: dict[type[Node], Callable[[Any], str | None]] = {
         else None
     ),
     Through: lambda _: "whatever the strategy holds",
-    ToList: lambda _: "keeps every value in memory, without limit",
 }

@@ -18,7 +18,7 @@ from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.compiler import new_run, prepare
 from flowdsl.errors import BrokerError, shown
 from flowdsl.flow.stats import Stats, StepStats
-from flowdsl.operators.source import BrokerSource, leaves
+from flowdsl.operators.source import BrokerSource, all_topics, leaves
 from flowdsl.operators.values import ValuesSource
 from flowdsl.plan.names import named
 from flowdsl.plan.nodes import Plan, Source
@@ -196,22 +196,12 @@ def open_source(source: Source, switch: Switch) -> tuple[Consumer, Topics]:
     consumer = first.client.consumer(
         group_id=first.group_id, start=first.start, on_gap=first.on_gap, settings=dict(first.settings)
     )
-    return consumer, _topics_of(brokers)
+    return consumer, all_topics(brokers)
 
 
 def _ends(source: Source) -> bool:
     """Whether a source comes to its end by itself."""
     return isinstance(source, ValuesSource) and source.is_bounded
-
-
-def _topics_of(sources: list[BrokerSource]) -> Topics:
-    patterns = [each.topics for each in sources if isinstance(each.topics, re.Pattern)]
-    names = [name for each in sources if not isinstance(each.topics, re.Pattern) for name in each.topics]
-    if not patterns:
-        return tuple(dict.fromkeys(names))
-    if len(sources) == 1:
-        return patterns[0]
-    return re.compile("|".join([*(f"(?:{pattern.pattern})" for pattern in patterns), *map(re.escape, names)]))
 
 
 def as_until(until: object) -> Until:

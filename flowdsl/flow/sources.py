@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from re import Pattern
 from typing import Any, overload
 
 from reactivex.abc import ObservableBase
@@ -13,7 +13,7 @@ from flowdsl.brokers.protocols import Last
 from flowdsl.errors import FlowDefinitionError, Problem, shown
 from flowdsl.flow.flow import ClosedFlow, Described, Flow
 from flowdsl.operators.checks import choice
-from flowdsl.operators.source import BrokerSource, MergedSource
+from flowdsl.operators.source import BrokerSource, MergedSource, all_topics
 from flowdsl.operators.values import (
     IterableSource,
     ObservableSource,
@@ -96,8 +96,9 @@ def merge(*flows: Flow[T], name: str | None = ...) -> Flow[T]: ...
 def merge(*flows: Flow[Any], name: str | None = None) -> Flow[Any]:
     """Make one flow of several, each with a source and steps of its own.
 
-    The sources belong to one broker and one group, or to none, or all are ``from_iterable`` or ``from_observable``. Raises FlowDefinitionError
-    naming what differs.
+    The sources belong to one broker and one group, or to none, or all are ``from_iterable`` or ``from_observable``. A topic
+    of several flows is read once, and each of its records goes through all of them; its offset moves when all are done.
+    Raises FlowDefinitionError naming what differs.
 
     >>> from flowdsl import from_iterable, map_, merge, to_list
     >>> sorted((merge(from_iterable([1]), from_iterable([2]) | map_(lambda n: n * 10)) | to_list()).run())
@@ -107,10 +108,10 @@ def merge(*flows: Flow[Any], name: str | None = None) -> Flow[Any]:
         msg = "flows must not be empty: merge(a, b) needs at least one flow"
         raise ValueError(msg)
     source = MergedSource(plans=tuple(_open_plan(flow) for flow in flows), name=name, where=here())
-    leaves = tuple(_leaves(source))
-    for one, other in pairwise(leaves):
+    inner = tuple(_leaves(source))
+    for one, other in pairwise(inner):
         _refuse_difference(one, other, source)
-    _refuse_overlap(leaves, source)
+    _refuse_patterns(inner, source)
     return Flow(Plan(source))
 
 
@@ -152,23 +153,12 @@ def _refuse_difference(one: Source, other: Source, merged: MergedSource) -> None
         raise _fault(text, merged)
 
 
-def _refuse_overlap(leaves: tuple[Source, ...], merged: MergedSource) -> None:
-    seen: set[str | Pattern[str]] = set()
-    for leaf in leaves:
-        if not isinstance(leaf, BrokerSource):
-            continue
-        topics: tuple[Any, ...] = (leaf.topics,) if isinstance(leaf.topics, Pattern) else tuple(leaf.topics)
-        for topic in topics:
-            if any(_overlap(topic, other) for other in seen):
-                text = f"the topic {topic!r} is in more than one flow of the merge: read it once, and use broadcast"
-                raise _fault(text, merged)
-        seen.update(topics)
-
-
-def _overlap(one: str | Pattern[str], other: str | Pattern[str]) -> bool:
-    if isinstance(one, Pattern):
-        return one == other if isinstance(other, Pattern) else one.fullmatch(other) is not None
-    return one == other if isinstance(other, str) else other.fullmatch(one) is not None
+def _refuse_patterns(inner: tuple[Source, ...], merged: MergedSource) -> None:
+    try:
+        all_topics([each for each in inner if isinstance(each, BrokerSource)])
+    except re.error as error:
+        text = f"the patterns of the flows are matched as one, but do not go together: {error}"
+        raise _fault(text, merged) from error
 
 
 def _told(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import compress
 from re import Pattern
@@ -23,6 +24,7 @@ from flowdsl.stages.kernel import Done, Kernel, refuse_awaitables
 from flowdsl.stages.parts import Build, Part
 from flowdsl.types import Partition
 
+FLAGS = {"a": re.ASCII, "i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
 Tombstones = Literal["fail", "skip", "keep"]
 
 
@@ -138,6 +140,24 @@ class MergedSource(Source):
 def leaves(source: Source) -> list[Source]:
     """The sources inside a source that read something themselves."""
     return source.leaves() if isinstance(source, MergedSource) else [source]
+
+
+def all_topics(sources: Sequence[BrokerSource]) -> Topics:
+    """What one consumer subscribes to for all of these. Raises re.error for patterns that cannot stand in one."""
+    patterns = [each.topics for each in sources if isinstance(each.topics, Pattern)]
+    names = dict.fromkeys(name for each in sources if not isinstance(each.topics, Pattern) for name in each.topics)
+    if not patterns:
+        return tuple(names)
+    if len(sources) == 1:
+        return patterns[0]
+    return re.compile("|".join([*map(_alternative, patterns), *map(re.escape, names)]))
+
+
+def _alternative(pattern: Pattern[str]) -> str:
+    """The pattern as a part of another one, with its flags for itself."""
+    flags = "".join(letter for letter, flag in FLAGS.items() if pattern.flags & flag)
+    text = re.sub(r"\A\(\?[a-zA-Z]+\)", "", pattern.pattern)  # they may stand at the beginning of a whole only
+    return f"(?{flags}:{text}\n)" if pattern.flags & re.VERBOSE else f"(?{flags}:{text})"  # it may end in a comment
 
 
 def _reads(source: Source, topic: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -154,3 +155,35 @@ def test_group_in_one_merged_flow_holds_its_own_records() -> None:
     driver.advance(1.0)
     assert driver.outputs == [b"2", b"13"]
     assert driver.committed == {Partition(Topic("a"), 0): 2, Partition(Topic("b"), 0): 1}
+
+
+def test_topic_of_several_merged_flows_is_read_once_and_goes_through_all_of_them() -> None:
+    broker = LocalBroker()
+    broker.write("orders", ["1", "2"])
+    broker.write("refunds", ["3"])
+    orders = broker.source("orders", group_id="g", decode=int) | map_(lambda n: -n)
+    both = broker.source(["orders", "refunds"], group_id="g") | map_(bytes.decode)
+    named = broker.source(re.compile("re.*"), group_id="g") | filter_(lambda value: value == b"3")
+    flow: Any = merge(orders, both, named) | to_list()
+    assert sorted(flow.run(until="end"), key=repr) == sorted([-1, -2, "1", "2", "3", b"3"], key=repr)
+    assert sum(broker.committed("g").values()) == 3
+
+
+def test_record_of_several_merged_flows_is_done_when_the_last_of_them_is() -> None:
+    broker = LocalBroker()
+    source = broker.source("a", group_id="g")
+    driver = Driver(merge(source, source | batch(2, within=10.0)) | ends("all"))
+    driver.send(b"1", topic="a")
+    driver.advance(5.0)
+    assert (driver.outputs, driver.committed) == ([b"1"], {})
+    driver.advance(10.0)
+    assert (driver.outputs, driver.committed) == ([b"1", [b"1"]], {Partition(Topic("a"), 0): 1})
+
+
+def test_patterns_of_merged_flows_keep_their_flags() -> None:
+    broker = LocalBroker()
+    for topic in ("a1", "A2", "b1", "B2"):
+        broker.write(topic, [topic])
+    patterns = [re.compile("(?i)a.*"), re.compile("b   .* # those of the north", re.VERBOSE)]
+    flow: Any = merge(*(broker.source(pattern, group_id="g") for pattern in patterns)) | to_list()
+    assert sorted(flow.run(until="end")) == [b"A2", b"a1", b"b1"]
