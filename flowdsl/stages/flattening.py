@@ -7,15 +7,21 @@ from itertools import chain
 from typing import Any
 
 from flowdsl.chunks import Chunk, expanded
-from flowdsl.errors import refuse_awaitable
+from flowdsl.errors import refuse_awaitable, shown
 from flowdsl.stages.kernel import CallKernel, Done
 
 
 def all_of(result: Any) -> list[Any]:
-    """All values of one result. Raises TypeError for an awaitable, and what a lazy result raises."""
+    """All values of one result. Raises TypeError for an awaitable or no iterable, and what a lazy result raises."""
     if hasattr(result, "__await__"):
         refuse_awaitable(result)
-    return [*result]
+    try:
+        return [*result]
+    except TypeError:
+        if hasattr(result, "__iter__") or hasattr(result, "__getitem__"):
+            raise  # a lazy result's own
+        msg = f"an iterable is needed, whose values go on, but it is {shown(result)}"
+        raise TypeError(msg) from None
 
 
 class FlatMapKernel(CallKernel):
