@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowdsl.chunks import NOTHING, Chunk
+from flowdsl.chunks import Chunk
 from flowdsl.errors import FlowDefinitionError, Problem, shown
+from flowdsl.origins import NOTHING
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.nodes import BranchInput, Operator, Upstream
 from flowdsl.stages.branches import Divide, Junction, Splitter

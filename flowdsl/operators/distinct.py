@@ -8,9 +8,10 @@ from typing import Any, overload
 
 from attrs import frozen
 
-from flowdsl.chunks import Chunk, kept
+from flowdsl.chunks import Chunk
 from flowdsl.errors import refuse_awaitable
 from flowdsl.operators import checks
+from flowdsl.origins import kept
 from flowdsl.plan.hints import F, Hint1
 from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Keep, Same

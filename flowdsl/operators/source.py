@@ -12,9 +12,10 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from flowdsl.brokers.protocols import Client, Last, OnGap, Topics
-from flowdsl.chunks import Chunk, kept
+from flowdsl.chunks import Chunk
 from flowdsl.operators.checks import Items
 from flowdsl.operators.codecs import Decoder, decoder_of
+from flowdsl.origins import kept
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.stages.branches import Divide
 from flowdsl.stages.calls import Call, Role

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any
 
-from flowdsl.chunks import Chunk, kept
+from flowdsl.chunks import Chunk
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
 from flowdsl.errors import InvalidMessage
+from flowdsl.origins import kept
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.strategies.step import DRAIN_PAUSE
 from flowdsl.types import Message

@@ -16,8 +16,9 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, NoReturn
 
-from flowdsl.chunks import Chunk, Sifted
+from flowdsl.chunks import Chunk
 from flowdsl.errors import refuse_awaitable
+from flowdsl.origins import Sifted
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Fusable

@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from flowdsl.chunks import Arrived, Chunk, progress
+from flowdsl.chunks import Chunk, progress
 from flowdsl.clock import Clock
 from flowdsl.errors import shown
+from flowdsl.origins import Arrived
 from flowdsl.records import Records
 from flowdsl.stages.failures import DeadLetter
 from flowdsl.stages.ledger import Ledger

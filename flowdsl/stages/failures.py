@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from flowdsl.clock import Clock
 from flowdsl.errors import StepFailed, told
+from flowdsl.origins import Member
 from flowdsl.records import Records
 from flowdsl.stages.context import StepCount
 from flowdsl.stages.ledger import Ledger
@@ -32,7 +33,7 @@ class Failure(Struct):
     site: Site
     error: BaseException
     input: Any
-    members: Sequence[tuple[Records, int, int]]
+    members: Sequence[Member]
     attempts: int = 1
 
     def records(self) -> list[Record[Any]]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from flowdsl.chunks import Chunk, expanded
+from flowdsl.chunks import Chunk
 from flowdsl.errors import refuse_awaitable, shown
+from flowdsl.origins import expanded
 from flowdsl.stages.kernel import CallKernel, Done
 
 

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowdsl.chunks import Chunk, Picked, progress
+from flowdsl.chunks import Chunk, progress
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import FlowError, InvalidMessage
+from flowdsl.origins import Picked
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Failure, Handler, Verdict
 from flowdsl.stages.passage import Passage

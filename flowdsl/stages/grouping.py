@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from flowdsl.chunks import Chunk, Origins, Part, Picked
+from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
-from flowdsl.records import Records
+from flowdsl.origins import Member, Origins, Part, Picked
 from flowdsl.stages.context import StepCount
 
 SPARSE = 8
@@ -22,11 +22,12 @@ Piece = tuple[Origins, int, int]
 class Grouped(Origins):
     """Where groups came from. Each is made of pieces: some consecutive values of some chunks."""
 
-    __slots__ = ("_groups", "_lows")
+    __slots__ = ("_groups", "_known", "_lows")
 
     def __init__(self, groups: list[list[Piece]]) -> None:
         self._groups = groups
         self._lows: list[int] | None = None
+        self._known: tuple[int, list[Member]] = (-1, [])
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -38,13 +39,15 @@ class Grouped(Origins):
         return self._lows[index]
 
     def high(self, index: int) -> int:
-        return max(origins.high(at) for origins, start, stop in self._groups[index] for at in range(start, stop))
+        return max(number for _, _, number in self.members(index))
 
-    def members(self, index: int) -> list[tuple[Records, int, int]]:
-        pieces = self._groups[index]
-        return [
-            member for origins, start, stop in pieces for at in range(start, stop) for member in origins.members(at)
-        ]
+    def members(self, index: int) -> list[Member]:
+        """Those of the last group that was asked for are kept: all that is made of it asks for them, one by one."""
+        if self._known[0] != index:
+            pieces = self._groups[index]
+            found = {member[2]: member for piece in pieces for member in piece[0].between(*piece[1:])}
+            self._known = index, list(found.values())
+        return self._known[1]
 
 
 class Grouping:

@@ -10,7 +10,8 @@ from copy import copy
 from math import inf
 from typing import Any
 
-from flowdsl.chunks import Chunk, Part
+from flowdsl.chunks import Chunk
+from flowdsl.origins import Part
 from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.work import Work
 from flowdsl.types import Partition

@@ -14,10 +14,8 @@ from typing import Any
 from msgspec import Struct
 
 from flowdsl.chunks import Chunk
-from flowdsl.records import Records
+from flowdsl.origins import Member
 from flowdsl.types import BaseValue, BrokerValue, Message, Partition, Value
-
-Member = tuple[Records, int, int]
 
 
 class Passing(Struct, eq=False):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import compress
 from typing import Any
 
-from flowdsl.chunks import Chunk, kept
+from flowdsl.chunks import Chunk
+from flowdsl.origins import kept
 from flowdsl.stages.calls import Call, Role
 from flowdsl.stages.ending import Delivered
 from flowdsl.stages.kernel import Fusable, Unusable, refuse_awaitables

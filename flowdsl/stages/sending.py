@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowdsl.brokers.protocols import Delivery, Outgoing, Producer
-from flowdsl.chunks import Chunk, Part
+from flowdsl.chunks import Chunk
+from flowdsl.origins import Part
 from flowdsl.stages.failures import Failure, Handler
 from flowdsl.stages.site import Site
 from flowdsl.types import Partition

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flowdsl.chunks import Chunk, Origins
-from flowdsl.records import Records
+from flowdsl.chunks import Chunk
+from flowdsl.origins import Member, Origins
 from flowdsl.stages.failures import Failure
 from flowdsl.stages.grouping import Grouped
 from flowdsl.types import Partition
-
-Members = list[tuple[Records, int, int]]
 
 
 class Lot:
@@ -51,7 +49,7 @@ class Entry:
         self.waits = False
         """Whether it failed and is tried again: others may pass it where order allows."""
 
-    def members(self) -> Members:
+    def members(self) -> list[Member]:
         """The records the value came from."""
         return self.lot.chunk.origins.members(self.index)
 

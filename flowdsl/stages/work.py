@@ -35,8 +35,7 @@ class Work:
     def fail(self, kernel: Fusable, error: BaseException, attempts: int) -> None:
         """The first value failed, at that attempt; or all, where they fail together."""
         chunk = self.chunk
-        failed = range(len(chunk) if kernel.whole else 1)
-        members = [member for at in failed for member in chunk.origins.members(at)]
+        members = chunk.origins.between(0, len(chunk) if kernel.whole else 1)
         given = chunk.values if kernel.whole else chunk.values[0]
         self.attempts = attempts
         self.failure = Failure(kernel.step.site, error, given, members, attempts)

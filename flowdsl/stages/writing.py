@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flowdsl.chunks import NOTHING, Chunk, progress
+from flowdsl.chunks import Chunk, progress
 from flowdsl.errors import refuse_awaitable
+from flowdsl.origins import NOTHING
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.ending import Delivered, delivered
 from flowdsl.stages.failures import Failure, Handler

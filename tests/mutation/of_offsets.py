@@ -75,7 +75,7 @@ OFFSETS = (
     Mutant(
         "a filtered chunk counts its values",
         "2: a group of records carries exactly the offsets it completes",
-        "chunks.py",
+        "origins.py",
         "return self.whole.low(self.position(index))",
         "return self.whole.low(min(index, len(self.whole) - 1))",
     ),

@@ -12,11 +12,13 @@ from flowdsl import (
     StepFailed,
     Topic,
     batch,
+    dead_letter,
     filter_,
     flat_map,
     fold,
     from_iterable,
     map_,
+    scan,
     sink,
     take,
     to_list,
@@ -145,3 +147,26 @@ def test_groups_of_groups_complete_the_records_of_all_of_them() -> None:
     driver.close()
     assert driver.outputs[1:] == [[[b"4", b"5"], [b"6"]]]
     assert driver.committed == {P0: 7}
+
+
+@pytest.mark.parametrize(
+    "before", [batch(3) | unbatch(), flat_map(lambda value: [value] * 3)], ids=["unbatch", "flat_map"]
+)
+def test_record_that_several_values_of_a_group_came_from_fails_once(before: Any) -> None:
+    broker = LocalBroker()
+    broker.write("t", ["a", "b", "c"])
+    source: Any = broker.source("t", group_id="g", decode=bytes.decode)
+    flow = source | before | batch(9) | map_(lambda values: 1 / 0) | sink(lambda _: None)
+    with pytest.raises(StepFailed) as failed:
+        flow.run(until="end")
+    assert (failed.value.offset, failed.value.count) == (0, 3)
+    letters: list[Any] = []
+    flow.run(until="end", on_error=dead_letter(sink(letters.append)))
+    assert letters == [b"a", b"b", b"c"]
+
+
+def test_groups_of_what_came_out_of_groups_do_not_grow() -> None:
+    flow: Any = from_iterable(range(8))
+    for _ in range(40):
+        flow = flow | batch(8) | unbatch() | scan(lambda _, value: value, 0)
+    assert (flow | to_list()).run() == list(range(8))

@@ -6,7 +6,8 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdsl.chunks import Arrived, Chunk, kept, progress
+from flowdsl.chunks import Chunk, progress
+from flowdsl.origins import Arrived, kept
 from flowdsl.stages.context import StepCount
 from flowdsl.stages.grouping import Grouping, all_values
 from flowdsl.testing import VirtualClock

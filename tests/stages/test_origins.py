@@ -6,7 +6,8 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdsl.chunks import Arrived, Chunk, Origins, Picked, Sifted, expanded, kept
+from flowdsl.chunks import Chunk
+from flowdsl.origins import Arrived, Origins, Picked, Sifted, expanded, kept
 from flowdsl.stages.grouping import Grouped
 from tests.stages.rows import Rows, reads, value_of
 
@@ -33,6 +34,9 @@ def check(whole: Whole, rows: Rows, first: int, *, in_order: bool = True) -> Non
         assert low == min(later) if in_order else first <= low <= min(later)
         assert origins.high(index) == max(numbers)
         assert [number for _, _, number in origins.members(index)] == numbers
+        for stop in range(index, len(origins)):
+            several = [number for each in whole.numbers[index:stop] for number in each]
+            assert [number for _, _, number in origins.between(index, stop)] == list(dict.fromkeys(several))
         told = [(record.partition, record.offset) for record in origins.records(index)]
         assert told == [(place.index, offset) for place, offset in (rows.rows[number - first] for number in numbers)]
         for window, position, number in origins.members(index):
@@ -84,7 +88,9 @@ def grouped(whole: Whole, data: st.DataObject) -> Whole:
     size = data.draw(st.integers(1, 3))
     starts = range(0, len(whole.chunk), size)
     groups = [[(whole.chunk.origins, at, min(at + size, len(whole.chunk)))] for at in starts]
-    numbers = [[number for each in whole.numbers[at : at + size] for number in each] for at in starts]
+    numbers = [
+        list(dict.fromkeys(number for each in whole.numbers[at : at + size] for number in each)) for at in starts
+    ]
     return Whole(Chunk([b"group"] * len(groups), whole.mark, Grouped(groups)), numbers)
 
 
