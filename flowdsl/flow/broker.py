@@ -67,10 +67,9 @@ def connect(url: str | None = None) -> Broker:
         msg = f"url must be a text such as {FORMS}, not {url!r}"
         raise TypeError(msg)
     origin, given = ("url", url) if url is not None else (f"${VARIABLE}", os.environ.get(VARIABLE) or "local:")
-    scheme = given.partition(":")[0].lower()
     if given == "local:":
         return LocalBroker()
-    if scheme == "kafka" and given.startswith("kafka://"):
+    if given.startswith("kafka://"):
         return Kafka(*kafka_address(given, origin))
     msg = f"{origin} must be {FORMS}, but is {without_secrets(given)!r}"
     raise ValueError(msg)
