@@ -67,7 +67,13 @@ def _functions(part: Any) -> tuple[Callable[[Any], Any], ...]:
 def applied(function: Callable[[Any], Any], up: Upstream) -> Any:
     """What an operator makes of a flow. Raises TypeError, naming the function, if that is no flow."""
     if not callable(function):
-        msg = f"| puts a flow and an operator together, and {shown(function)} is no operator: it cannot be called with a flow"
+        flows = isinstance(function, Upstream)
+        why = (
+            "a flow: two flows go together with merge(a, b)"
+            if flows
+            else "no operator: it cannot be called with a flow"
+        )
+        msg = f"| puts a flow and an operator together, and {shown(function)} is {why}"
         raise TypeError(msg)
     if up.plan.closed:
         raise after_a_sink(up.plan.steps[-1], function)
