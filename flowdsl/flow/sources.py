@@ -35,7 +35,7 @@ def from_iterable(values: Iterable[T] | Callable[[], Iterable[T]], *, name: str 
     """A flow of values in memory: an iterable, or a function without arguments that returns one.
 
     Its records have no topic, and their offset is the index. An iterator can be run once; the second run raises
-    FlowDefinitionError.
+    FlowDefinitionError. What it raises ends the run, as it is, behind the values before it.
 
     >>> from flowdsl import from_iterable, to_list
     >>> (from_iterable(lambda: range(3)) | to_list()).run()

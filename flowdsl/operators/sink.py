@@ -115,7 +115,8 @@ def sink(
 
     A function is called with value by value. An object has ``write(values)``, called with a sequence of whatever has
     arrived, and optionally ``open()``, ``flush()`` and ``close()``; offsets move after ``flush``. After a crash, values
-    that were not done come again.
+    that were not done come again. A stop waits for the call in hand: of a function that is one value, of ``write`` all
+    that it was given, which is about what took it 50 ms before.
 
     ``concurrency``, ``scheduler``, ``ordered``, ``key``, ``timeout``: as for ``map_``, and for functions only.
 

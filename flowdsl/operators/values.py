@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -43,8 +44,8 @@ class Supply:
         self._taken = False
 
     def once(self, iterator: Iterator[Any], source: IterableSource) -> Iterator[Any]:
-        """The iterator, the first time; an error afterwards."""
-        if self._taken:
+        """The iterator, the first time; an error afterwards, and for a generator that somebody else has read."""
+        if self._taken or (inspect.isgenerator(iterator) and inspect.getgeneratorstate(iterator) == inspect.GEN_CLOSED):
             text = "its iterator was read by an earlier run, and cannot be read again: give a list, or a function that returns an iterator"
             raise FlowDefinitionError([Problem(text, source.name or source.word, source.where.file, source.where.line)])
         self._taken = True

@@ -412,6 +412,19 @@ def test_an_iterator_is_opened_once() -> None:
         source.open()
 
 
+def test_a_generator_that_was_read_by_another_flow_is_refused() -> None:
+    generator = (number for number in range(3))
+    assert (from_iterable(generator) | to_list()).run() == [0, 1, 2]
+    with pytest.raises(FlowDefinitionError, match="cannot be read again"):
+        (from_iterable(generator) | to_list()).run()
+
+
+def test_two_flows_are_told_to_merge() -> None:
+    other: Any = SOURCE
+    with pytest.raises(TypeError, match=r"is a flow: two flows go together with merge\(a, b\)"):
+        SOURCE | other
+
+
 def test_a_list_or_a_function_is_opened_as_often_as_one_likes() -> None:
     for values in ([1, 2], lambda: iter([1, 2])):
         source: Any = from_iterable(values).plan.source
