@@ -28,13 +28,17 @@ logger = logging.getLogger("flowdsl")
 
 
 class Failure(Struct):
-    """One value that a step could not handle. ``members``: the records it came from, with their numbers."""
+    """One value that a step could not handle. ``members``: the records it came from, with their numbers.
+
+    ``count``: how many records it stands for, where there are more than these.
+    """
 
     site: Site
     error: BaseException
     input: Any
     members: Sequence[Member]
     attempts: int = 1
+    count: int = 0
 
     def records(self) -> list[Record[Any]]:
         """The records the value came from, in the order of arrival."""
@@ -55,7 +59,7 @@ class Failure(Struct):
             value=record.value,
             input=self.input,
             reason=f"{type(self.error).__name__}: {told(self.error)}",
-            count=len(self.members),
+            count=max(self.count, len(self.members)),
             attempts=self.attempts,
         )
 

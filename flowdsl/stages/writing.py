@@ -116,5 +116,5 @@ class FlushGate:
         except Exception as error:
             self._broken = True
             self._step.run.switch.fail()
-            failure = Failure(self._step.site, error, None, self._first.members(0))
+            failure = Failure(self._step.site, error, None, self._first.members(0), count=self._count)
             raise failure.raised() from error

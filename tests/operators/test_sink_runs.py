@@ -89,7 +89,7 @@ def test_failed_flush_commits_nothing_of_what_it_was_for() -> None:
     driver.send(b"b")
     with pytest.raises(StepFailed, match="full") as failed:
         driver.advance(5.0)
-    assert (failed.value.offset, driver.committed) == (0, {})
+    assert (failed.value.offset, failed.value.count, driver.committed) == (0, 2, {})
     store.full = False
     driver.restart()
     driver.close()
