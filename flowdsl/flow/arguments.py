@@ -49,14 +49,14 @@ def _pattern(pattern: Pattern[Any]) -> Pattern[str]:
     return pattern
 
 
-def checked_values(values: object) -> Iterable[Any]:
-    """Values to write, one record for each."""
+def checked_values(values: object, name: str = "values") -> Iterable[Any]:
+    """Values, one record for each: a text or bytes would be taken apart, and is none."""
     if isinstance(values, str | bytes):
-        msg = f"values must be an iterable of values, not {shown(values)}: for a single one write [{shown(values)}]"
+        msg = f"{name} must be an iterable of values, not {shown(values)}: for a single one write [{shown(values)}]"
         raise TypeError(msg)
     if not isinstance(values, Iterable) or isinstance(values, Upstream):
         hint = ": a flow ends in broker.sink(topic)" if isinstance(values, Upstream) else ""
-        msg = f"values must be an iterable of values, not {shown(values)}{hint}"
+        msg = f"{name} must be an iterable of values, not {shown(values)}{hint}"
         raise TypeError(msg)
     return values  # pyright: ignore[reportUnknownVariableType]  # of whatever the user has
 

@@ -222,6 +222,8 @@ def test_flow_with_faults_is_refused() -> None:
     ("given", "error", "text"),
     [
         ({"flow": 5}, TypeError, "flow must be a flow that ends in a sink, not 5"),
+        ({"records": 5}, TypeError, "records must be an iterable of values, not 5"),
+        ({"records": "abc"}, TypeError, r"records must be an iterable of values, not 'abc': .* \['abc'\]"),
         ({"records": []}, ValueError, "records must not be empty"),
         ({"records": [b"a", b"b", b"a"]}, ValueError, "there are two of b'a'"),
         ({"records": [{"id": 1}]}, TypeError, "value must be .* not {.id.: 1}"),

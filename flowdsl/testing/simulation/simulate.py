@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowdsl.errors import shown
+from flowdsl.flow.arguments import checked_values
 from flowdsl.operators.checks import function
 from flowdsl.plan.nodes import Upstream
 from flowdsl.strategies.arguments import count
@@ -45,7 +46,7 @@ def simulate(
     >>> simulate(flow, [b"a", b"b", b"c", b"d"], seeds=5).seeds
     5
     """
-    scene = scene_of(closed(flow).plan, list(records), count(members, "members"))
+    scene = scene_of(closed(flow).plan, list(checked_values(records, "records")), count(members, "members"))
     wanted, which = _checked(checks), _seeds(seeds)
     if trace is not None:
         function(trace, "trace", lazy=True)
