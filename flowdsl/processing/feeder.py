@@ -27,8 +27,14 @@ TURN_SECONDS = 0.1
 
 logger = logging.getLogger("flowdsl")
 
+Poll = Callable[[ProcessingStrategy[Any]], None]
 Submit = Callable[[ProcessingStrategy[Any], Records, int, int], int]
 """Submits the records from one index up to another; returns how many were taken. Raises MessageRejected for none."""
+
+
+def polled(pipeline: ProcessingStrategy[Any]) -> None:
+    """Nothing more than that."""
+    pipeline.poll()
 
 
 def in_chunks(pipeline: ProcessingStrategy[Any], records: Records, start: int, stop: int) -> int:
@@ -54,10 +60,10 @@ class Feeder:
     """Records on their way from the consumer into the pipeline."""
 
     def __init__(
-        self, consumer: Consumer, submit: Submit, *, clock: Clock, switch: Switch, polls_each: bool = False
+        self, consumer: Consumer, submit: Submit, *, clock: Clock, switch: Switch, before_each: Poll | None = None
     ) -> None:
         self._consumer, self._submit, self._clock, self._switch = consumer, submit, clock, switch
-        self._polls_each = polls_each
+        self._before_each = before_each
         self.pace = Pace()
         self.taken = 0
         """How many records the pipelines of this run took."""
@@ -93,8 +99,8 @@ class Feeder:
             if before - began >= TURN_SECONDS:
                 return True
             stop = min(self._at + self.pace.slice, len(self._records))
-            if self._polls_each:
-                pipeline.poll()
+            if self._before_each is not None:
+                self._before_each(pipeline)
             try:
                 taken = self._submit(pipeline, self._records, self._at, stop)
             except MessageRejected:

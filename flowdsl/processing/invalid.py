@@ -14,6 +14,8 @@ from flowdsl.errors import DlqLimitExceeded, FlowError, InvalidMessage
 from flowdsl.processing.dlq import DlqLimit, DlqPolicy
 from flowdsl.processing.feeder import broker_value
 from flowdsl.records import Records
+from flowdsl.strategies.interface import ProcessingStrategy
+from flowdsl.strategies.offsets import raise_to
 from flowdsl.types import BrokerValue, Commit, KafkaPayload, Partition
 
 SETTLE_PAUSE = 0.005
@@ -33,19 +35,23 @@ class _Lane(Struct):
     refused: int | None = None
     """The lowest invalid record that could not be sent: nothing from there on may be committed."""
     wanted: int | None = None
+    """Up to where pipelines said that all is done, invalid records apart, and had nothing to add."""
 
 
 class InvalidRecords:
     """Applies a ``DlqPolicy``. An offset is committed only when the invalid records below it are safe.
 
-    A step hands on the offset of an invalid record before the loop hears that it is invalid. So what pipelines report is
-    only noted, and the loop asks what is safe when no call of a pipeline is under way.
+    A step hands on the offset of an invalid record before the loop hears that it is invalid, and of several the loop hears
+    one by one. So what pipelines report is only noted. It is believed once they were polled, or joined, and told of no
+    invalid record any more.
     """
 
     def __init__(self, policy: DlqPolicy, clock: Clock) -> None:
         self._policy, self._clock = policy, clock
         self._poll: Callable[[], object] = getattr(policy.producer, "poll", _nothing)
         self._lanes: dict[Partition, _Lane] = {}
+        self._reported: dict[Partition, int] = {}
+        """What is not believed yet."""
 
     def read(self, records: Records) -> None:
         """These were read; keep the originals until their offsets are done."""
@@ -73,7 +79,20 @@ class InvalidRecords:
 
     def done(self, offsets: Mapping[Partition, int]) -> None:
         """Pipelines report that all below these offsets is done, invalid records apart."""
-        for partition, offset in offsets.items():
+        raise_to(self._reported, offsets)
+
+    def poll(self, pipeline: ProcessingStrategy[Any]) -> None:
+        """Poll, and believe what was reported before, unless that tells of an invalid record."""
+        reported = dict(self._reported)
+        pipeline.poll()
+        self._believe(reported)
+
+    def believe(self) -> None:
+        """A pipeline came to its end, and has nothing to add to what it reported."""
+        self._believe(self._reported)
+
+    def _believe(self, reported: Mapping[Partition, int]) -> None:
+        for partition, offset in reported.items():
             lane = self._lanes.setdefault(partition, _Lane())
             lane.wanted = offset if lane.wanted is None else max(offset, lane.wanted)
 
@@ -92,9 +111,11 @@ class InvalidRecords:
         while self._is_waiting() and not deadline.expired:
             deadline.pause(SETTLE_PAUSE)
         commit(self.safe())
+        self._reported.clear()  # the pipeline is gone, and will say nothing more
         return self.failure()
 
     def released(self, partitions: Collection[Partition]) -> None:
+        self._reported.clear()  # as above
         for partition in partitions:
             self._lanes.pop(partition, None)
 

@@ -10,7 +10,7 @@ from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import InvalidMessage, StopTimeout, told
 from flowdsl.processing.bounds import Bounds
-from flowdsl.processing.feeder import Feeder, in_chunks, one_message_each
+from flowdsl.processing.feeder import Feeder, in_chunks, one_message_each, polled
 from flowdsl.processing.gate import Gate
 from flowdsl.processing.invalid import InvalidRecords
 from flowdsl.processing.membership import Membership
@@ -54,10 +54,12 @@ class Loop:
         self.compiled = bool(getattr(factory, "takes_chunks", False))
         self.gate = Gate(consumer, policy, clock)
         submit = in_chunks if self.compiled else one_message_each
-        self.feeder = Feeder(consumer, submit, clock=clock, switch=switch, polls_each=not self.compiled)
-        commit = self.gate if self.compiled else self._commit
-        self.pipelines = Pipelines(factory, commit, switch, self._handle_invalid)
         self._invalid = None if self.compiled else invalid  # a compiled flow deals with failing records by itself
+        self._poll, believe = (polled, None) if self._invalid is None else (self._invalid.poll, self._invalid.believe)
+        before_each = None if self.compiled else self._poll
+        self.feeder = Feeder(consumer, submit, clock=clock, switch=switch, before_each=before_each)
+        commit = self.gate if self.compiled else self._commit
+        self.pipelines = Pipelines(factory, commit, switch, self._handle_invalid, believe)
         self._stop_timeout = stop_timeout
         self._timeout = timeout
         self._deadline = Deadline.after(clock, timeout)
@@ -101,9 +103,11 @@ class Loop:
         pipeline = self.pipelines.current
         if pipeline is not None:
             try:
-                pipeline.poll()
+                self._poll(pipeline)
                 if not self.feeder.feed(pipeline):
                     self._waiting.after_rejection()
+                if self._invalid is not None:
+                    self._poll(pipeline)  # what it reported meanwhile can be believed then
             except InvalidMessage as invalid:
                 self._handle_invalid(invalid)
         self._raise_invalid()
@@ -116,9 +120,7 @@ class Loop:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing more to do."""
-        if self._finished or self.switch.stopping or self._deadline.expired:
-            return True
-        return self._is_complete
+        return self._finished or self.switch.stopping or self._deadline.expired or self._is_complete
 
     def end(self, error: BaseException | None = None) -> None:
         """Drain, commit, leave; then raise ``error``, or what went wrong on the way."""
@@ -154,11 +156,13 @@ class Loop:
         if self.feeder.is_empty:
             self.feeder.resume()
         else:
-            self.feeder.pause(self._told_holder())
+            holder = self.pipelines.held_by()
+            waits = "the function in hand is slow" if holder is None else f"they wait for the step {holder!r}"
+            self.feeder.pause(waits)
         self.bounds.begin_later(self.consumer)
         limit = self.bounds.limit(self.feeder.pace.read)
         records = self._read_up_to(limit)
-        self._raise_stored()
+        self.membership.raise_stored()
         self._tell_ready()
         if self.membership.settle() and self.feeder.is_empty:
             records = self.bounds.within(records)
@@ -175,25 +179,13 @@ class Loop:
             self.gate.last_read = last_read  # nobody knows whether the group has heard of this member
             raise
 
-    def _told_holder(self) -> str:
-        pipeline = self.pipelines.current
-        holder = None if pipeline is None else pipeline.held_by()
-        return "the function in hand is slow" if holder is None else f"they wait for the step {holder!r}"
-
     def _tell_ready(self) -> None:
         if self._on_ready is not None and self.membership.was_assigned:
             self._on_ready()
             self._on_ready = None
 
     def _patience(self) -> float:
-        pipeline = self.pipelines.current
-        next_deadline = None if pipeline is None else pipeline.next_deadline()
-        return self._waiting.to_read(self.gate.deadline(), next_deadline, self._deadline.at)
-
-    def _raise_stored(self) -> None:
-        stored, self.membership.error = self.membership.error, None
-        if stored is not None:
-            raise stored
+        return self._waiting.to_read(self.gate.deadline(), self.pipelines.next_deadline(), self._deadline.at)
 
     def _commit(self, offsets: Mapping[Partition, int], force: bool = False) -> None:
         if self._invalid is not None:

@@ -87,6 +87,12 @@ class Membership:
 
     # -- told by the loop -----------------------------------------------------------------------------------------
 
+    def raise_stored(self) -> None:
+        """After a read: what went wrong in a callback."""
+        stored, self.error = self.error, None
+        if stored is not None:
+            raise stored
+
     def settle(self) -> bool:
         """After a read: go back to what is not done, have a pipeline. False: what was read must not be used."""
         rewinds, self._rewinds = self._rewinds, False

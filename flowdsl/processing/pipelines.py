@@ -21,8 +21,10 @@ class Pipelines:
         commit: Commit,
         switch: Switch,
         on_invalid: Callable[[InvalidMessage], None],
+        on_end: Callable[[], None] | None,
     ) -> None:
-        self._factory, self._commit, self._switch, self._on_invalid = factory, commit, switch, on_invalid
+        self._factory, self._commit, self._switch = factory, commit, switch
+        self._on_invalid, self._on_end = on_invalid, on_end
         self.current: ProcessingStrategy[Any] | None = None
 
     def open(self, partitions: Mapping[Partition, int]) -> None:
@@ -66,15 +68,34 @@ class Pipelines:
     def shutdown(self) -> None:
         self._factory.shutdown()
 
+    def held_by(self) -> str | None:
+        """The step that holds the oldest unfinished work."""
+        return None if self.current is None else self.current.held_by()
+
+    def next_deadline(self) -> float | None:
+        """When the pipeline has to be polled at the latest."""
+        return None if self.current is None else self.current.next_deadline()
+
     def _join(self, pipeline: ProcessingStrategy[Any], deadline: Deadline) -> BaseException | None:
+        """Also when there are too many invalid records they are heard of to the end: then it is known what is done."""
+        first: BaseException | None = None
         while True:
             try:
                 pipeline.join(deadline.remaining())
             except InvalidMessage as invalid:
-                self._on_invalid(invalid)
+                first = first or self._handled(invalid)
                 if deadline.expired:
-                    return None
+                    return first
             except BaseException as error:  # noqa: BLE001  # raised by the loop, once the pipeline is gone
-                return error
+                return first or error
             else:
-                return None
+                if self._on_end is not None:
+                    self._on_end()
+                return first
+
+    def _handled(self, invalid: InvalidMessage) -> BaseException | None:
+        try:
+            self._on_invalid(invalid)
+        except BaseException as error:  # noqa: BLE001  # as above
+            return error
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -21,8 +21,10 @@ from flowdsl.strategies import (
     BrokerValue,
     Commit,
     CommitOffsets,
+    FilteredPayload,
     KafkaPayload,
     Message,
+    MessageRejected,
     Partition,
     ProcessingStrategy,
     ProcessingStrategyFactory,
@@ -245,6 +247,112 @@ def test_original_that_is_not_kept_any_more_ends_the_run_uncommitted(broker: Loc
     assert broker.committed("g") == {P0: 0}
 
 
+class Busy(ProcessingStrategy[KafkaPayload]):
+    """Rejects the first offers, of which one comes with each turn of the loop, and one more with what comes behind."""
+
+    def __init__(self, downstream: ProcessingStrategy[KafkaPayload], offers: int) -> None:
+        self.downstream, self.offers = downstream, offers
+
+    def submit(self, message: Message[KafkaPayload | FilteredPayload]) -> None:
+        self.offers -= 1
+        if self.offers >= 0:
+            raise MessageRejected
+        self.downstream.submit(message)
+
+    def poll(self) -> None:
+        self.downstream.poll()
+
+    def close(self) -> None:
+        self.downstream.close()
+
+    def join(self, timeout: float | None = None) -> None:
+        self.downstream.join(timeout)
+
+    def terminate(self) -> None:
+        self.downstream.terminate()
+
+
+class Rejecting(Factory):
+    """What is invalid is found behind a step that was full for a while."""
+
+    def __init__(self, function: Callable[[Message[KafkaPayload]], object], offers: int) -> None:
+        super().__init__(function)
+        self.offers = offers
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int]
+    ) -> ProcessingStrategy[KafkaPayload]:
+        checked = super().create_with_partitions(commit, partitions)
+        return RunTask(lambda message: message.payload, Busy(checked, self.offers))
+
+
+class Careful(Held):
+    """Finds out whether offsets were committed before their letters came."""
+
+    def __init__(self, broker: LocalBroker) -> None:
+        super().__init__()
+        self.broker = broker
+        self.too_early: list[int] = []
+
+    def produce(self, value: BrokerValue[KafkaPayload], reason: str | None = None) -> Future[object]:
+        committed = self.broker.committed("g").get(P0, 0)
+        if committed > value.offset:
+            self.too_early.append(value.offset)
+        future = super().produce(value, reason)
+        future.set_result(None)
+        return future
+
+
+@pytest.mark.parametrize("offers", range(12))
+def test_nothing_is_committed_before_the_loop_heard_that_it_is_invalid(broker: LocalBroker, offers: int) -> None:
+    """A step that hears of it while it is given another record tells it later."""
+    careful: Any = Careful(broker)
+    factory = Rejecting(refusing(0, 1, 4, 9).function, offers)
+    run_to_the_end(broker, factory, dlq_policy=DlqPolicy(careful))
+    assert (careful.too_early, len(careful.futures)) == ([], 4)
+    assert broker.committed("g") == {P0: 10}
+
+
+class TellsLate(ProcessingStrategy[KafkaPayload]):
+    """Reports everything as done, and tells in one ``join`` after the other what was invalid."""
+
+    def __init__(self, commit: Commit, seconds: float) -> None:
+        self.commit, self.seconds = commit, seconds
+        self.invalid: list[InvalidMessage] = []
+
+    def submit(self, message: Message[KafkaPayload | FilteredPayload]) -> None:
+        self.invalid.append(InvalidMessage.from_value(message))
+
+    def poll(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def join(self, timeout: float | None = None) -> None:
+        self.commit({P0: len(self.invalid) + self.invalid[0].offset})
+        SYSTEM_CLOCK.sleep(self.seconds)
+        raise self.invalid.pop(0)
+
+
+class TellingLate(ProcessingStrategyFactory[KafkaPayload]):
+    def __init__(self) -> None:
+        self.made: list[TellsLate] = []
+
+    def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> TellsLate:
+        self.made.append(TellsLate(commit, 0.05))
+        return self.made[-1]
+
+
+def test_nothing_is_committed_of_a_pipeline_that_had_no_time_to_tell_what_was_invalid(broker: LocalBroker) -> None:
+    factory, held = TellingLate(), Careful(broker)
+    given: Any = DlqPolicy(held)  # type: ignore[arg-type]  # a producer of somebody's own
+    with running(broker, factory, dlq_policy=given, join_timeout=0.01) as run:
+        run.wait_for(lambda: factory.made and len(factory.made[0].invalid) == 10)
+    assert len(held.futures) == 1
+    assert broker.committed("g") == {P0: 0}
+
+
 # -- limits ---------------------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +396,7 @@ def test_first_offset_stays_refused_when_a_later_record_is_refused_as_well() -> 
         with pytest.raises(DlqLimitExceeded):
             invalid.handle(InvalidMessage(partition, offset))
     invalid.done({partition: 5})
+    invalid.believe()
     assert invalid.safe() == {partition: 0}
 
 
