@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowdsl.brokers.protocols import Consumer, Topics
@@ -124,8 +124,16 @@ class Loop:
 
     def end(self, error: BaseException | None = None) -> None:
         """Drain, commit, leave; then raise ``error``, or what went wrong on the way."""
+        try:
+            outcome = self._end(error)
+        except BaseException:  # a second signal, perhaps: the group must not wait for a member that is gone
+            first_error(self.pipelines.drop, lambda: self.consumer.close(0.0), *self._shutting_down())
+            raise
+        if outcome is not None:
+            raise outcome
+
+    def _end(self, error: BaseException | None) -> BaseException | None:
         if self.switch.abandoned:
-            first_error(self.pipelines.drop, lambda: self.consumer.close(0.0), self.pipelines.shutdown)
             raise error or KeyboardInterrupt
         complete = self._finished or self._is_complete
         hurried = error is not None or self.switch.stopping
@@ -133,16 +141,17 @@ class Loop:
         self.switch.ends_at = deadline.at
         self.feeder.drop()
         drained = self._drain(error, deadline)
+        if self.switch.abandoned:
+            raise error or drained or KeyboardInterrupt
         left = self._leave(deadline)
         logger.info("stopped: %d records were read", self.feeder.taken)
         outcome = error or drained or self.switch.interrupt or left
-        if outcome is not None:
-            if left is not None and left is not outcome:
-                logger.warning("what went wrong behind that: %s", told(left))
-            raise outcome
+        if left is not None and left is not outcome:
+            logger.warning("what went wrong behind that: %s", told(left))
         is_late = self.bounds.is_bounded and (self._deadline.expired or self.switch.timed_out)
-        if is_late and (not complete or (self._undone and not self._finished)):  # also when the drain was cut short
-            raise self.bounds.missed(self._timeout, self.feeder.taken - self._undone)
+        if outcome is None and is_late and (not complete or (self._undone and not self._finished)):  # or cut short
+            return self.bounds.missed(self._timeout, self.feeder.taken - self._undone)
+        return outcome
 
     @property
     def _is_complete(self) -> bool:
@@ -232,6 +241,10 @@ class Loop:
         return first_error(
             lambda: self.gate.send_last(Deadline.after(self.clock, rest)),
             lambda: self.consumer.close(0.0 if self.switch.abandoned else LEAVE_SECONDS),
-            self.pipelines.shutdown,
-            *(() if self._invalid is None else (self._invalid.close,)),
+            *self._shutting_down(),
         )
+
+    def _shutting_down(self) -> Iterator[Callable[[], None]]:
+        yield self.pipelines.shutdown
+        if self._invalid is not None:
+            yield self._invalid.close

@@ -25,6 +25,7 @@ class Pipelines:
     ) -> None:
         self._factory, self._commit, self._switch = factory, commit, switch
         self._on_invalid, self._on_end = on_invalid, on_end
+        self._is_shut = False
         self.current: ProcessingStrategy[Any] | None = None
 
     def open(self, partitions: Mapping[Partition, int]) -> None:
@@ -66,7 +67,10 @@ class Pipelines:
             pipeline.terminate()
 
     def shutdown(self) -> None:
-        self._factory.shutdown()
+        """Once, whoever asks for it."""
+        if not self._is_shut:
+            self._is_shut = True
+            self._factory.shutdown()
 
     def held_by(self) -> str | None:
         """The step that holds the oldest unfinished work."""

@@ -33,7 +33,9 @@ class Crowd:
         self.silent: dict[int, set[Partition]] = {}
 
     def join(self) -> None:
-        self.held[self.group.join(self.wanted, PATIENCE, eager=self.eager)] = set()
+        member = self.group.new_id()
+        self.group.join(member, self.wanted, PATIENCE, eager=self.eager)
+        self.held[member] = set()
 
     def leave(self, at: int) -> None:
         if self.held:
@@ -158,7 +160,7 @@ def test_eager_members_give_up_everything_before_anybody_gets_anything() -> None
 def test_members_of_one_group_rebalance_by_one_protocol() -> None:
     crowd, _ = settled(1)
     with pytest.raises(BrokerError, match=r"'g'.*cooperative.*eager"):
-        crowd.group.join(crowd.wanted, PATIENCE, eager=True)
+        crowd.group.join(crowd.group.new_id(), crowd.wanted, PATIENCE, eager=True)
 
 
 def test_commit_of_an_expelled_member_is_refused() -> None:
@@ -180,7 +182,8 @@ def test_commit_for_a_released_partition_is_refused() -> None:
 def test_stale_commits_are_accepted_where_that_is_asked_for() -> None:
     clock = VirtualClock()
     group = Group("g", clock, lambda: None, accepts_stale_commits=True)
-    member = group.join(partitions(1), PATIENCE, eager=False)
+    member = group.new_id()
+    group.join(member, partitions(1), PATIENCE, eager=False)
     clock.advance(PATIENCE + 1)
     assert group.commit(member, {Partition(Topic("t"), 0): 3}) is None
     assert group.committed() == {Partition(Topic("t"), 0): 3}

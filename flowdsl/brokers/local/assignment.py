@@ -103,7 +103,8 @@ class InGroup:
         while True:
             wanted = self._subscription.partitions()
             if self.member_id is None:
-                self.member_id = self._group.join(wanted, self._poll_interval, eager=self._eager)
+                self.member_id = self._group.new_id()
+                self._group.join(self.member_id, wanted, self._poll_interval, eager=self._eager)
             order = self._group.heartbeat(self.member_id, wanted)
             if order is None:
                 self._lose()

@@ -64,8 +64,14 @@ class Group:
 
     # -- membership -----------------------------------------------------------------------------------------------
 
-    def join(self, wanted: Partitions, poll_interval: float, *, eager: bool) -> int:
-        """A new member's id. Raises BrokerError when the members that are there rebalance by the other protocol."""
+    def new_id(self) -> int:
+        """For a member to join with: it knows it before, and can leave even if it was interrupted while it joined."""
+        with self._lock:
+            self._last_id += 1
+            return self._last_id
+
+    def join(self, member_id: int, wanted: Partitions, poll_interval: float, *, eager: bool) -> None:
+        """Raises BrokerError when the members that are there rebalance by the other protocol."""
         with self._lock:
             self._expel_silent()
             if self.members and eager != self._eager:
@@ -76,10 +82,8 @@ class Group:
                 )
                 raise BrokerError(msg)
             self._eager = eager
-            self._last_id += 1
-            self.members[self._last_id] = Member(wanted, poll_interval, self.clock())
+            self.members[member_id] = Member(wanted, poll_interval, self.clock())
             self._rebalance()
-            return self._last_id
 
     def heartbeat(self, member_id: int, wanted: Partitions) -> Order | None:
         """The next order for a member that reads; None for one that was expelled and has to join again."""
@@ -203,9 +207,10 @@ class Group:
         self._drop([key for key, member in self.members.items() if now - member.seen > member.poll_interval])
 
     def _drop(self, member_ids: Iterable[int]) -> None:
-        gone = {member_id for member_id in member_ids if self.members.pop(member_id, None) is not None}
-        if gone:
+        gone = self.members.keys() & set(member_ids)
+        if gone:  # who is interrupted here tries again, and must find those who own something among the members
             self.owners = {partition: owner for partition, owner in self.owners.items() if owner not in gone}
+            self.members = {member_id: member for member_id, member in self.members.items() if member_id not in gone}
             self._rebalance()
 
     def _changed(self) -> None:
