@@ -39,6 +39,19 @@ def log_of(client: LocalClient, partition: Partition) -> Log:
     return log
 
 
+# -- writing ------------------------------------------------------------------------------------------------------------
+
+
+def test_writer_that_was_interrupted_leaves_no_part_of_a_record(client: LocalClient, reader_of: ReaderOf) -> None:
+    send(client, b"0")
+    log = log_of(client, P0)
+    log.columns.values.append(b"half of a record")
+    log.columns.keys.append(b"its key")
+    send(client, b"1", b"2")
+    assert reader_of(client, ["t"]).read() == [b"0", b"1", b"2"]
+    assert [len(column) for column in log.columns] == [3] * 5
+
+
 # -- offsets ------------------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,11 @@ class Columns(NamedTuple):
     headers: list[HeaderTuple]
     timestamps: list[datetime]
 
+    def cut(self) -> None:
+        """Drop what an interrupted writer left: the offset is written last, and says that a record is there."""
+        for column in self[1:]:
+            del column[len(self.offsets) :]
+
 
 class Log:
     """``beginning``: the lowest offset that is still there; ``end``: the next one to be written. Offsets may have gaps."""
@@ -48,12 +53,14 @@ class Log:
             msg = f"offset must be at least {self.end}, the end of the log, but is {offset}"
             raise ValueError(msg)
         columns = self.columns
+        if len(columns.values) > len(columns.offsets):
+            columns.cut()
         columns.values.append(value)
         columns.keys.append(key)
         columns.headers.append(headers)
         columns.timestamps.append(timestamp)
-        columns.offsets.append(offset)
         self.end = offset + 1
+        columns.offsets.append(offset)
         return offset
 
     def skip(self, count: int) -> None:

@@ -42,8 +42,7 @@ class Storage:
         with self.lock:
             self.check_open()
             if name not in self._topics:
-                self._topics[check_topic_name(name)] = []
-                self.grow(name, partitions)
+                self.add(check_topic_name(name), partitions)
             elif not exist_ok:
                 msg = f"topic {name!r} exists on {self.name} already; pass exist_ok=True to take it as it is"
                 raise BrokerError(msg)
@@ -51,17 +50,15 @@ class Storage:
     def add(self, name: str, partitions: int) -> None:
         """A new topic, whatever its name: simulations read values in memory from a topic without one."""
         with self.lock:
-            self._topics[name] = []
-            self.grow(name, partitions)
+            self.layout += 1
+            self._topics[name] = self._new_logs(partitions)
 
     def grow(self, name: str, partitions: int) -> None:
         """Give a topic that many partitions, if it has fewer."""
         with self.lock:
             logs = self._logs(name)
-            while len(logs) < partitions:
-                self.births += 1
-                logs.append(Log(self.births))
             self.layout += 1
+            logs += self._new_logs(partitions - len(logs))
 
     def delete(self, name: str) -> None:
         with self.lock:
@@ -90,6 +87,10 @@ class Storage:
             self.closed = True
             self._topics.clear()
             self.layout += 1
+
+    def _new_logs(self, count: int) -> list[Log]:
+        first, self.births = self.births + 1, self.births + max(0, count)
+        return [Log(born) for born in range(first, self.births + 1)]
 
     def _logs(self, name: str) -> list[Log]:
         self.check_open()
