@@ -183,5 +183,6 @@ class Letters(Ledger):
 
     def advance(self, mark: int) -> None:
         super().advance(mark)
+        self._passed.clear()  # nobody asks here for offsets: those of the originals are the main one's
         while self._numbers and self._numbers[0][0] < self.done:
             self._main.release(self._numbers.popleft()[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ from flowdsl import (
     to_list,
     unbatch,
 )
+from flowdsl.stages.failures import DeadLetter
 from flowdsl.testing import Driver
 
 PLACE = Partition(Topic("t"), 0)
@@ -372,3 +374,21 @@ def test_message_of_a_letter_survives_an_exception_without_words() -> None:
     headers = dict(driver.dead_letters[0].headers)
     assert headers["flowdsl-exception"] == f"{__name__}.Untold".encode()
     assert headers["flowdsl-message"] == b"<its __str__ raises RuntimeError>"
+
+
+def test_dead_letters_are_forgotten_once_they_are_done() -> None:
+    """A long run with many of them takes no more memory than a short one."""
+    left: list[int] = []
+    count = [0]
+
+    def write(_: bytes) -> None:
+        count[0] += 1
+        if count[0] % 500 == 0:
+            left.append(sum(isinstance(each, DeadLetter) for each in gc.get_objects()))
+
+    def refuse(value: int) -> None:
+        raise ValueError(value)
+
+    (from_iterable(range(2000)) | map_(refuse, on_error=dead_letter(sink(write))) | sink(lambda _: None)).run()
+    assert len(left) == 4
+    assert max(left) < 100
