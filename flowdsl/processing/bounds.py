@@ -54,7 +54,7 @@ class Bounds:
         self._clock = clock
         self.is_bounded = count is not None or until is not None
         self._given = {"count": count, "until": until}
-        self._left = count
+        self._count = count
         self._until = until
         self._ends: Mapping[Partition, int] | None = None
         self._positions: dict[Partition, int] = {}
@@ -86,7 +86,7 @@ class Bounds:
         self._positions.update(partitions)
         if self._ends is not None:
             waiting = sum(max(0, end - partitions[p]) for p, end in self._ends.items() if p in partitions)
-            self.total = waiting + (self.total or 0) if self._left is None else self.total
+            self.total = waiting + (self.total or 0) if self._count is None else self.total
 
     def moved(self, offsets: Mapping[Partition, int]) -> None:
         """The reader was sent there."""
@@ -96,9 +96,12 @@ class Bounds:
         for partition in partitions:
             self._positions.pop(partition, None)
 
-    def limit(self, wanted: int) -> int:
-        """How many records may be read now."""
-        return wanted if self._left is None else min(wanted, self._left)
+    def limit(self, wanted: int, taken: int) -> int:
+        """How many records may be read now, of which so many were taken by pipelines.
+
+        Those that were read and not taken do not count: after a rebalance they are read again, or are somebody else's.
+        """
+        return wanted if self._count is None else min(wanted, self._count - taken)
 
     def within(self, records: Records) -> Records:
         """Those of the records that are before the end; notes where the reader stands."""
@@ -110,8 +113,6 @@ class Bounds:
             ]
             positions = {p: min(offset, ends.get(p, offset)) for p, offset in records.positions.items()}
             records = Chosen(records, inside, positions)
-        if self._left is not None:
-            self._left -= len(records)
         return records
 
     def missed(self, seconds: float | None, done: int) -> RunTimeout:
@@ -122,9 +123,9 @@ class Bounds:
             f"{'is' if done == 1 else 'are'} done; what is done is committed, and the next run goes on from there"
         )
 
-    def are_reached(self) -> bool:
-        """Whether all there is to read was read."""
-        if self._left == 0:
+    def are_reached(self, taken: int) -> bool:
+        """Whether all there is to read was read, and so many of it were taken."""
+        if taken == self._count:
             return True
         if self._ends is None:
             return False

@@ -155,7 +155,7 @@ class Loop:
 
     @property
     def _is_complete(self) -> bool:
-        return self.feeder.is_empty and (self.consumer.exhausted or self.bounds.are_reached())
+        return self.feeder.is_empty and (self.consumer.exhausted or self.bounds.are_reached(self.feeder.taken))
 
     # -- parts of it ----------------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class Loop:
             waits = "the function in hand is slow" if holder is None else f"they wait for the step {holder!r}"
             self.feeder.pause(waits)
         self.bounds.begin_later(self.consumer)
-        limit = self.bounds.limit(self.feeder.pace.read)
+        limit = self.bounds.limit(self.feeder.pace.read, self.feeder.taken)
         records = self._read_up_to(limit)
         self.membership.raise_stored()
         self._tell_ready()

@@ -1,0 +1,43 @@
+"""Runs with an end, whose partitions come and go meanwhile. In virtual time."""
+
+from __future__ import annotations
+
+from flowdsl import LocalBroker, sink
+from flowdsl.brokers.local.client import LocalClient
+from flowdsl.brokers.local.waiter import NoWait
+from flowdsl.brokers.protocols import Delivery, Outgoing
+from flowdsl.processing.bounds import Bounds
+from flowdsl.processing.loop import Loop
+from flowdsl.stages.switch import Switch
+from flowdsl.testing.virtual import VirtualClock
+from flowdsl.types import IMMEDIATE
+from tests.brokers.conftest import Reader
+
+TOPIC = "orders"
+
+
+def test_records_that_were_read_in_vain_do_not_count() -> None:
+    """A member joins while this one works off what it has read: the rest is dropped, and others are read instead."""
+    clock = VirtualClock()
+    client = LocalClient(clock=clock, waiter=NoWait(), partitions=2)
+    orders = [Outgoing(TOPIC, index % 2, None, b"%d" % index, (), None) for index in range(100)]
+    client.producer().send(orders, Delivery())
+    seen: list[bytes] = []
+
+    def work(value: bytes) -> None:
+        seen.append(value)
+        clock.sleep(0.5)
+
+    flow = LocalBroker().source(TOPIC, group_id="g") | sink(work)
+    consumer = client.consumer(group_id="g")
+    bounds = Bounds(clock, count=20)
+    loop = Loop(consumer, [TOPIC], flow.compile(), clock=clock, switch=Switch(clock), policy=IMMEDIATE, bounds=bounds)
+    loop.begin()
+    loop.turn()
+    other = Reader(client.consumer(group_id="g"), [TOPIC], commits=True)
+    while not loop.is_over:
+        other.read(limit=1)
+        loop.turn()
+    loop.end()
+    assert len(seen) == len(set(seen)) == 20
+    assert len(other.owned) == 1
