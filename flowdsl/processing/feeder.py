@@ -83,8 +83,8 @@ class Feeder:
         return self._paused or (self._waiting_since is not None and self._clock() - self._waiting_since >= PAUSE_AFTER)
 
     def give(self, records: Records) -> None:
-        """Take what a read brought. Only when empty."""
-        if len(records) or records.positions:
+        """Take what a read brought. Only when empty. A position alone is nothing that could be a message of its own."""
+        if len(records) or (records.positions and self._before_each is None):
             self.pace.arrived(records)
             self._records, self._at, self._waiting_since = records, 0, self._clock()
 

@@ -14,6 +14,7 @@ from functools import partial
 from flowdsl.brokers.protocols import Consumer, Rebalancing
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import BrokerError, CommitFailed, Fenced
+from flowdsl.records import Records
 from flowdsl.stages.ledger import Ledger
 from flowdsl.types import NEVER, CommitPolicy, Partition
 
@@ -33,6 +34,8 @@ class Gate:
         self._ledger: Ledger | None = None
         self._assigned: dict[Partition, int] = {}
         self._reached: dict[Partition, int] = {}
+        self._stands: dict[Partition, tuple[int, int]] = {}
+        """Behind the last record that was read of each partition, and where the reader stands: no record is in between."""
         self._under_way: dict[Partition, int] | None = None
         self._forced = False
         self._last_time = clock()
@@ -57,10 +60,21 @@ class Gate:
         self.catch_up()
         self._ledger, self._last_done = ledger, 0
 
+    def reads(self, records: Records) -> None:
+        """A pipeline written by hand gets these. Where the reader stands is done as soon as the last of them is."""
+        for partition, last in dict(records.place(index) for index in range(len(records))).items():
+            self._stands[partition] = last + 1, last + 1
+        for partition, position in records.positions.items():
+            end, _ = self._stands.get(partition, (self._assigned.get(partition, position), position))
+            self._stands[partition] = end, position
+
     def catch_up(self) -> None:
-        """Take over what the ledger knows."""
+        """Take over what the ledger knows, and what there is no record of."""
         if self._ledger is not None:
             self(self._ledger.committable())
+        for partition, (end, position) in self._stands.items():
+            if self._reached.get(partition, self._assigned.get(partition, -1)) >= end:
+                self({partition: position})
 
     def reached(self, partition: Partition) -> int:
         """The next offset of an assigned partition that is not done."""
@@ -83,6 +97,7 @@ class Gate:
     def assign(self, partitions: Mapping[Partition, int]) -> None:
         for partition, offset in partitions.items():
             self._assigned[partition] = offset
+            self._stands.pop(partition, None)
             self._reached.pop(partition, None)
             self._acknowledged.pop(partition, None)
 
@@ -159,6 +174,7 @@ class Gate:
     def _done_since(self) -> int:
         if self._ledger is not None:
             return self._ledger.done - self._last_done
+        self.catch_up()
         return sum(offset - self._acknowledged.get(p, self._assigned[p]) for p, offset in self._reached.items())
 
     def _news(self) -> dict[Partition, int]:

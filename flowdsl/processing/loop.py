@@ -165,9 +165,7 @@ class Loop:
         if self.feeder.is_empty:
             self.feeder.resume()
         else:
-            holder = self.pipelines.held_by()
-            waits = "the function in hand is slow" if holder is None else f"they wait for the step {holder!r}"
-            self.feeder.pause(waits)
+            self.feeder.pause(self.pipelines.held_up_by())
         self.bounds.begin_later(self.consumer)
         limit = self.bounds.limit(self.feeder.pace.read, self.feeder.taken)
         records = self._read_up_to(limit)
@@ -177,6 +175,8 @@ class Loop:
             records = self.bounds.within(records)
             if self._invalid is not None:
                 self._invalid.read(records)
+            if not self.compiled:
+                self.gate.reads(records)
             self.feeder.give(records)
 
     def _read_up_to(self, limit: int) -> Records:

@@ -72,9 +72,10 @@ class Pipelines:
             self._is_shut = True
             self._factory.shutdown()
 
-    def held_by(self) -> str | None:
-        """The step that holds the oldest unfinished work."""
-        return None if self.current is None else self.current.held_by()
+    def held_up_by(self) -> str:
+        """Why nothing is taken, in words."""
+        holder = None if self.current is None else self.current.held_by()
+        return "the function in hand is slow" if holder is None else f"they wait for the step {holder!r}"
 
     def next_deadline(self) -> float | None:
         """When the pipeline has to be polled at the latest."""

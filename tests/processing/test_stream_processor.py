@@ -18,6 +18,7 @@ from flowdsl.strategies import (
     CommitOffsets,
     KafkaPayload,
     Message,
+    Noop,
     Partition,
     ProcessingStrategy,
     ProcessingStrategyFactory,
@@ -162,6 +163,53 @@ def test_only_own_partitions_and_only_forward(broker: LocalBroker) -> None:
 
 
 # -- the end --------------------------------------------------------------------------------------------------------------
+
+
+def skip(broker: LocalBroker, count: int) -> None:
+    """Leave offsets without records, as transactions do."""
+    client: Any = broker.client
+    client.storage.find(P0).skip(count)
+
+
+@pytest.mark.parametrize("policy", [IMMEDIATE, CommitPolicy(0.01, None)])
+def test_offsets_without_records_are_committed_behind_the_records_before_them(
+    broker: LocalBroker, policy: CommitPolicy
+) -> None:
+    """Also where a read brings nothing else."""
+    with running(broker, Factory(), commit_policy=policy) as run:
+        run.wait_for(lambda: broker.committed("g") == {P0: 10})
+        skip(broker, 5)
+        run.wait_for(lambda: broker.committed("g") == {P0: 15})
+        broker.write("orders", ["after"])
+        skip(broker, 1)
+        run.wait_for(lambda: broker.committed("g") == {P0: 17})
+
+
+def test_offsets_without_records_wait_for_the_records_before_them(broker: LocalBroker) -> None:
+    held: list[Message[KafkaPayload]] = []
+
+    class Holding(ProcessingStrategyFactory[KafkaPayload]):
+        def create_with_partitions(
+            self, commit: Commit, partitions: Mapping[Partition, int]
+        ) -> ProcessingStrategy[KafkaPayload]:
+            self.commit = commit
+            return RunTask(held.append, Noop())
+
+    skip(broker, 5)
+    factory = Holding()
+    with running(broker, factory, commit_policy=IMMEDIATE) as run:
+        run.wait_for(lambda: len(held) == 10)
+        factory.commit({P0: 9})
+        run.wait_for(lambda: broker.committed("g") == {P0: 9})
+        skip(broker, 5)
+        broker.write("orders", ["after"])
+        run.wait_for(lambda: len(held) == 11)
+        assert broker.committed("g") == {P0: 9}
+        factory.commit({P0: 10})
+        run.wait_for(lambda: broker.committed("g") != {P0: 9})
+        assert broker.committed("g") == {P0: 10}
+        factory.commit({P0: 21})
+        run.wait_for(lambda: broker.committed("g") == {P0: 21})
 
 
 def test_shutdown_ends_after_the_message_in_hand(broker: LocalBroker) -> None:
