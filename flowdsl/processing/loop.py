@@ -138,7 +138,7 @@ class Loop:
         complete = self._finished or self._is_complete
         hurried = error is not None or self.switch.stopping
         deadline = Deadline.after(self.clock, self._stop_timeout if hurried else None)
-        self.switch.ends_at = deadline.at
+        self.switch.ends_at, self.switch.patience = deadline.at, None if hurried else self._stop_timeout
         self.feeder.drop()
         drained = self._drain(error, deadline)
         if self.switch.abandoned:
@@ -222,7 +222,7 @@ class Loop:
             if not self.compiled:
                 self.pipelines.drop()
         drained = self.pipelines.drain(deadline)
-        if drained is None and deadline.expired and self.gate.in_flight:
+        if drained is None and (deadline.expired or self.switch.is_late) and self.gate.in_flight:
             drained = StopTimeout(
                 f"the drain did not finish within {self._stop_timeout} s: {self.gate.in_flight} records are not done; "
                 "they are not committed and will be read again"

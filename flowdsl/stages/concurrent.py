@@ -74,6 +74,8 @@ class ConcurrentStage(Step[Any, Any]):
         return bool(self._endings)
 
     def advance(self) -> None:
+        if self._switch.is_late:
+            self.abandon()
         if not self._ended:
             self._work()
 

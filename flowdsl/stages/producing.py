@@ -63,6 +63,8 @@ class ProduceStage(Step[Any, Any]):
         return all(sending.is_sent for sending in self._under_way)
 
     def advance(self) -> None:
+        if self._step.run.switch.is_late:
+            self.abandon()
         self._producer.poll()
         self._send()
         while self._under_way and self._under_way[0].is_answered:
@@ -85,6 +87,7 @@ class ProduceStage(Step[Any, Any]):
         if self._under_way:
             self._producer.purge()
         self._under_way.clear()
+        self._count = 0
         self._ended = True
 
     def _send(self) -> None:

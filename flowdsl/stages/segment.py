@@ -64,11 +64,13 @@ class Segment(Step[Any, Any]):
         return not (self._outbox or self._work) and self._top < self._parking.floor(self._top) + MOST_APART
 
     def is_busy(self) -> bool:
+        if self._closed and self._until is None and self._switch.stopping:
+            self._until = self.clock() + GRACE  # what is to be tried later will be read again
         return bool(self._work) or (not self._ended and self._parking.is_worth_waiting_for(self._until))
 
     def join(self, timeout: float | None = None) -> None:
-        if timeout is not None or self._switch.stopping:
-            self._until = self.clock() + GRACE  # what is to be tried later will be read again
+        if timeout is not None:
+            self._until = self.clock() + GRACE
         super().join(timeout)
 
     def advance(self) -> None:

@@ -35,6 +35,8 @@ class Switch:
         self._until: float | None = None
         self.ends_at: float | None = None
         """Until when the run has to be over, once it is ending; None while nobody hurries it."""
+        self.patience: float | None = None
+        """How many seconds are left to a run that is at its own end, in peace, once it is stopped all the same."""
 
     def stop(self) -> None:
         """End the run after the record in hand. May be called from a signal handler and from any thread."""
@@ -64,6 +66,15 @@ class Switch:
     def drain_until(self, moment: float | None) -> None:
         """From now on user functions are begun only before that moment (None: no such limit)."""
         self._until = moment
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a run that was ending in peace has to be over: what it waits for is given up, joins without a deadline too."""
+        if self.patience is None or not self.stopping:
+            return False
+        if self.ends_at is None:
+            self.ends_at = self._clock() + self.patience
+        return self._clock() >= self.ends_at
 
     @property
     def hurries(self) -> bool:
