@@ -286,6 +286,12 @@ def cases() -> dict[str, Case]:
         "topic with keys": Case(orders() | filter_(is_wanted) | map_(bytes.upper) | BROKER.sink("out"), KEYED),
         "table": Case(orders() | filter_(is_wanted) | sink(Table(), name="table")),
         "dead letters": Case(orders() | map_(even, on_error=dead_letter(letters)) | sink(nothing)),
+        "dead letters behind a filter": Case(
+            orders()
+            | filter_(is_wanted)
+            | flat_map(lambda value: [even(value)], on_error=dead_letter(letters))
+            | sink(nothing)
+        ),
         "dead groups": Case(
             orders()
             | batch(4, within=0.5)

@@ -90,6 +90,13 @@ OFFSETS = (
         if not chunk.values:""",
     ),
     Mutant(
+        "a value behind a filter is taken for one that was dropped",
+        "1: it is the failing record that is dead-lettered",
+        "chunks.py",
+        "return index + bisect_right(self._drops, index)",
+        "return index + bisect_right(self._drops, index - 1)",
+    ),
+    Mutant(
         "groups wait for ever",
         "10: every wait has a deadline",
         "stages/grouping.py",
