@@ -9,7 +9,10 @@ from contextlib import ExitStack
 import pytest
 
 from flowdsl import LocalBroker
+from flowdsl.brokers.protocols import Listener, Topics
 from flowdsl.processing import IMMEDIATE, DlqPolicy, InvalidMessage, KafkaDlqProducer
+from flowdsl.processing.loop import Loop
+from flowdsl.stages.switch import Switch
 from flowdsl.strategies import (
     BaseValue,
     BatchStep,
@@ -23,6 +26,9 @@ from flowdsl.strategies import (
     RunTask,
     Topic,
 )
+from flowdsl.testing.feed import FedRecords, Feed, FeedConsumer
+from flowdsl.testing.virtual import VirtualClock
+from flowdsl.types import Record
 from tests.processing.running import TOPIC, Factory, letters, running
 
 P0, P1 = Partition(TOPIC, 0), Partition(TOPIC, 1)
@@ -187,3 +193,42 @@ def test_invalid_records_of_a_drained_pipeline_reach_their_topic(broker: LocalBr
         assert sorted(letter["value"] for letter in letters(broker, "dead")) == [b"3", b"6"]
         assert sum(broker.committed("g").values()) == 10
     assert other.read == []
+
+
+class Losing(FeedConsumer):
+    """Loses partitions, and keeps others."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.lost: list[Partition] = []
+
+    def subscribe(self, topics: Topics, listener: Listener) -> None:
+        super().subscribe(topics, listener)
+        self.listener = listener
+
+    def read(self, limit: int, timeout: float) -> FedRecords:
+        if self.lost:
+            lost, self.lost = self.lost, []
+            self.listener.lost(lost)
+            for partition in lost:
+                del self._positions[partition]
+        return super().read(limit, timeout)
+
+
+def test_what_was_under_way_of_partitions_that_stay_is_read_again_after_a_loss() -> None:
+    feed, stuck = Feed(), StuckFactory()
+    for partition in (P0, P1):
+        feed.append(partition, Record(TOPIC.name, partition.index, 0, None, b"%d" % partition.index))
+    consumer, clock = Losing(feed), VirtualClock()
+    loop = Loop(consumer, [TOPIC.name], stuck, clock=clock, switch=Switch(clock), policy=IMMEDIATE)
+    loop.begin()
+    consumer.assign([P0, P1])
+    loop.turn()
+    assert stuck.made[0].taken == [b"0", b"1"]
+    consumer.lost = [P0]
+    loop.turn()
+    loop.turn()
+    assert (stuck.made[0].joined, stuck.made[0].terminated) == ([], 1)
+    assert stuck.made[1].taken == [b"1"]
+    loop.switch.stop()
+    loop.end()
