@@ -303,6 +303,9 @@ def cases() -> dict[str, Case]:
         ),
         "skipped untold": Case(orders() | filter_(Truth, on_error="skip") | map_(bytes.upper) | sink(nothing)),
         "skipped": Case(orders() | map_(even, on_error="skip") | batch(3, within=0.3) | sink(nothing)),
+        "skipped before several": Case(
+            orders() | map_(even, on_error="skip") | flat_map(twice) | map_(bytes.upper) | sink(nothing)
+        ),
         "take": Case(orders() | filter_(is_wanted) | take(6) | sink(nothing)),
         "take of several": Case(orders() | flat_map(twice) | take(5) | sink(nothing)),
         "take of groups": Case(orders() | filter_(is_wanted) | batch(3, within=0.3) | take(2) | sink(nothing)),

@@ -155,6 +155,16 @@ STAGES = (
         "            return out",
     ),
     Mutant(
+        "what is set aside in a segment goes on when the run ends",
+        "8: the slice ends after the record in hand, the rest is carried",
+        "stages/segment.py",
+        """        self._ended = True
+        self._work.clear()
+""",
+        """        self._ended = True
+""",
+    ),
+    Mutant(
         "a dead letter that has to wait counts as sent",
         "1: every dead letter is acknowledged before the offset moves",
         "stages/segment.py",
@@ -216,6 +226,14 @@ STAGES = (
         """        self._call_flush()
         delivered""",
         "        delivered",
+    ),
+    Mutant(
+        "a flush that failed is tried again",
+        "1: offsets move after flush",
+        "stages/writing.py",
+        """            self._broken = True
+""",
+        "",
     ),
     Mutant(
         "filtered offsets overtake what is not flushed",

@@ -45,8 +45,8 @@ class RecordingSink:
             self._flush()
 
     def _flush(self) -> None:
+        written, self._written = self._written, []  # gone, if this fails
         self._member.risk.of_sink()
-        written, self._written = self._written, []
         for value, epochs in written:
             self._member.got(self._name, value, epochs)
 
