@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -52,6 +53,21 @@ def test_what_is_complete_is_written_and_committed_and_nothing_else() -> None:
     with pytest.raises(StepFailed):
         run(broker, parse, written)
     assert written == [list(range(100))]
+    assert broker.committed("g") == {ORDERS: 100}
+
+
+def test_group_that_is_open_is_dropped_also_where_the_record_fails_while_the_run_ends() -> None:
+    """All is read by then, and the slow step has it still."""
+
+    async def slow(value: bytes) -> bytes:
+        await asyncio.sleep(0.05)
+        return value
+
+    broker, written = broker_with_orders(), list[list[int]]()
+    steps = map_(slow, concurrency=300) | map_(parse) | batch(100)
+    with pytest.raises(StepFailed):
+        (broker.source("orders", group_id="g") | steps | sink(written.append)).run(until="end")
+    assert numbers(written) == list(range(100))
     assert broker.committed("g") == {ORDERS: 100}
 
 
