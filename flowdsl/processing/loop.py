@@ -141,9 +141,9 @@ class Loop:
         self.switch.ends_at, self.switch.patience = deadline.at, None if hurried else self._stop_timeout
         self.feeder.drop()
         drained = self._drain(error, deadline)
-        if self.switch.abandoned:
-            raise error or drained or KeyboardInterrupt
-        left = self._leave(deadline)
+        left = None if self.switch.abandoned else self._leave(deadline)
+        if self.switch.abandoned or not isinstance(left, Exception | None):  # interrupted on the way out
+            raise next(filter(None, (error, drained, left)), KeyboardInterrupt())
         logger.info("stopped: %d records were read", self.feeder.taken)
         outcome = error or drained or self.switch.interrupt or left
         if left is not None and left is not outcome:

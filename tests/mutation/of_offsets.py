@@ -92,7 +92,7 @@ OFFSETS = (
     Mutant(
         "a value behind a filter is taken for one that was dropped",
         "1: it is the failing record that is dead-lettered",
-        "chunks.py",
+        "origins.py",
         "return index + bisect_right(self._drops, index)",
         "return index + bisect_right(self._drops, index - 1)",
     ),
