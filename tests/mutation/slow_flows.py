@@ -21,7 +21,7 @@ from flowdsl import (
     with_record,
 )
 from flowdsl.types import Record
-from tests.mutation.flows import BROKER, Case, even, is_wanted, nothing, orders
+from tests.mutation.flows import BROKER, Case, Truth, even, is_wanted, nothing, orders
 
 PATIENT = retry(6, first=0.05, most=0.4)
 
@@ -89,6 +89,10 @@ def slow_cases() -> dict[str, Case]:
         ),
         "slow filter": Case(
             orders() | filter_(is_wanted, concurrency=3, ordered=False) | batch(3, within=0.3) | to_list()
+        ),
+        "slow filter that cannot tell": Case(orders() | filter_(Truth, concurrency=3, on_error="skip") | sink(nothing)),
+        "slow filter that cannot tell, as ready": Case(
+            orders() | filter_(Truth, concurrency=3, ordered=False, on_error="skip") | sink(nothing)
         ),
         "slow sink": Case(orders() | filter_(is_wanted) | sink(later_nothing, concurrency=3)),
         "slow sink, by key": Case(orders() | sink(nothing, concurrency=3, key=key_of)),

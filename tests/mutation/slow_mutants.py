@@ -193,7 +193,9 @@ SLOW_MUTANTS = (
         PREFIX,
         "stages/concurrent.py",
         "        self._order.ready.clear()\n        self._endings.try_no_more()\n",
-        "        self._endings.ended([(entry, Succeeded(None)) for entry in self._order.ready])\n        self._endings.try_no_more()\n",
+        "        dropped = [*(task.entry for task in self._attempts._counting if task.began is None), *self._order.ready]\n"
+        "        self._endings.ended([(entry, Succeeded(None)) for entry in dropped])\n"
+        "        self._order.ready.clear()\n        self._endings.try_no_more()\n",
         also=(
             (
                 "from flowdsl.strategies.step import",

@@ -204,6 +204,12 @@ class Risk:
         self.interrupt()
         self.fail(self._dice.weather.step_fails / 2, "a function was made to fail")
 
+    def of_retried(self) -> None:
+        """One is called that is tried again: what fails costs nothing but time, so it fails often."""
+        self.pass_time(0.25)
+        self.interrupt()
+        self.fail(5 * self._dice.weather.step_fails, "a function that is tried again was made to fail")
+
     def of_worker(self) -> None:
         """A function is called elsewhere; how long that takes is ``seconds``."""
         self.fail(self._dice.weather.step_fails, "a function was made to fail")
@@ -213,7 +219,7 @@ class Risk:
         weather, random = self._dice.weather, self._dice.random
         if self._dice.falls(weather.very_slow):
             return 1.2 * SESSION
-        return random.choice((0.005, 0.02, 0.1, 0.7)) if self._dice.falls(3 * weather.slow) else 0.0
+        return random.choice((0.005, 0.02, 0.1, 0.7, 2.0)) if self._dice.falls(3 * weather.slow) else 0.0
 
     def pass_time(self, share: float) -> None:
         """Now and then more of it than the broker is patient."""

@@ -11,6 +11,7 @@ from flowdsl.errors import BrokerError, StepFailed, StopTimeout
 from flowdsl.processing.loop import Loop
 from flowdsl.reactive.workers import Job, Tools, WorkerPlan, Workers
 from flowdsl.stages.ending import SinkCall
+from flowdsl.stages.failures import Retrying
 from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.segment import Segment
 from flowdsl.stages.switch import Switch
@@ -179,7 +180,7 @@ class Member:
         """Sinks have their own risk; a record that is skipped or a dead letter by chance would look lost."""
         if not kernel.handler.ends_run or isinstance(kernel, SinkCall | WriteKernel):
             return kernel
-        return risky(kernel, self.risk.of_function)
+        return risky(kernel, self.risk.of_retried if isinstance(kernel.handler, Retrying) else self.risk.of_function)
 
     def _workers(self, plan: WorkerPlan, job: Job, concurrency: int, tools: Tools) -> Workers:
         """Workers in virtual time: calls are slow and fail by chance, those of sinks at their own risk."""
