@@ -14,7 +14,8 @@ from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import T, U
 from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining
-from flowdsl.stages.foreign import ForeignEnd, ForeignStage, SelfCommit
+from flowdsl.stages.foreign import ForeignStage
+from flowdsl.stages.foreign_ends import ForeignEnd, SelfCommit
 from flowdsl.stages.parts import Build, Part, Standing, Strategy
 from flowdsl.stages.passage import Passage
 from flowdsl.strategies.interface import ProcessingStrategy
@@ -93,7 +94,8 @@ def through(factory: Any, *, name: str | None = None, on_error: OnError | None =
 
     ``factory.create_with_partitions(commit, partitions, downstream)`` is called for every assignment, and the strategy
     hands its results to ``downstream``. With the form of two arguments it ends the flow and must commit by itself;
-    then it cannot stand inside a branch.
+    then it cannot stand inside a branch. ``on_error`` is asked about records for which the strategy raises InvalidMessage;
+    ``retry`` gives them to it again. Anything else that it raises ends the run.
 
     >>> from flowdsl import from_iterable, through, to_list
     >>> from flowdsl.strategies import RunTask

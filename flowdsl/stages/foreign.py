@@ -1,93 +1,26 @@
 """Hand-written strategies inside a compiled pipeline: chunks become single messages before them, and chunks again behind.
 
 What goes in is remembered in a ``Passage``, so that the offsets which come out can be told as marks, in the order of
-arrival.
+arrival. It goes in record by record, since an invalid one that is tried again holds up what comes later of its partition.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from flowdsl.chunks import Chunk, progress
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import FlowError, InvalidMessage
-from flowdsl.origins import Picked
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Failure, Handler, Verdict
-from flowdsl.stages.passage import Passage
+from flowdsl.stages.foreign_ends import ForeignEnd, SelfCommit
+from flowdsl.stages.passage import Passage, Passing
+from flowdsl.stages.returning import Returning
+from flowdsl.stages.switch import GRACE
 from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.strategies.step import DRAIN_PAUSE, Step
-from flowdsl.types import FilteredPayload, Message, Partition
-
-
-class ForeignEnd(Step[Any, Any]):
-    """What a hand-written strategy in the middle hands its results to.
-
-    The strategy joins this before it is known whether a record that it let go was invalid. So what is behind is joined
-    by the stage around the strategy, once that is settled.
-    """
-
-    def __init__(
-        self, passage: Passage, step: StepContext, next_step: ProcessingStrategy[Any], *, clock: Clock
-    ) -> None:
-        super().__init__(next_step, clock=clock)
-        self._passage, self._step = passage, step
-        self._told = 0
-
-    def accept(self, message: Message[Any | FilteredPayload]) -> None:
-        if isinstance(message.payload, FilteredPayload):
-            self._passage.let_go(message.committable)
-            return
-        members = self._passage.leave(message.committable)
-        if not members:
-            text = (
-                f"{self._step.name} handed on a value before any record had entered it: nobody can tell when it is done"
-            )
-            raise FlowError(text)
-        self._told = self._passage.mark
-        self._step.count.emitted += 1
-        onward: Chunk[Any] = Chunk([message.payload], self._told, Picked([members]))
-        self.emit(Message(onward))
-
-    def advance(self) -> None:
-        """Hand on progress that no value carries."""
-        if self._passage.mark > self._told:
-            self._told = self._passage.mark
-            self.emit(Message(progress(self._told)))
-
-    def settled(self, values: int) -> None:  # noqa: ARG002  # they were filtered
-        """So many values that left without one of their own are done."""
-        self.advance()
-
-    def close(self) -> None:
-        """The strategy may have more to hand on until ``join_onward``."""
-
-    def join(self, timeout: float | None = None) -> None:
-        """See ``join_onward``."""
-
-    def join_onward(self, timeout: float | None) -> None:
-        """Hand on all that is left; then close and join what is behind."""
-        super().join(timeout)
-
-
-class SelfCommit:
-    """The ``commit`` of a hand-written strategy that ends the flow. Stands where ``ForeignEnd`` does otherwise."""
-
-    def __init__(self, passage: Passage, step: StepContext) -> None:
-        self._passage, self._step = passage, step
-
-    def __call__(self, offsets: Mapping[Partition, int], force: bool = False) -> None:  # noqa: ARG002  # the loop's policy decides
-        self._passage.let_go(offsets)
-
-    def settled(self, values: int) -> None:
-        """So many values that were committed are done."""
-        self._step.count.emitted += values
-        self._step.ledger.advance(self._passage.mark)
-
-    def join_onward(self, timeout: float | None) -> None:  # noqa: ARG002  # there is nothing behind
-        self.settled(0)
+from flowdsl.types import FilteredPayload, Message
 
 
 class ForeignStage(Step[Any, Any]):
@@ -106,27 +39,59 @@ class ForeignStage(Step[Any, Any]):
         super().__init__(strategy, clock=clock)
         self._passage, self._step, self._handler, self._end = passage, step, handler, end
         self._failures: deque[Failure] = deque()
+        self._queue: deque[Passing] = deque()
+        self._given: Passing | None = None
+        """The record whose values are in the outbox."""
+        self._returning = Returning(passage, clock)
+        self._until: float | None = None
+        """Until when records may still be given again, once time is short."""
+        self._joined = False
 
     # -- hooks of the base ----------------------------------------------------------------------------------------
 
     def accept(self, message: Message[Any | FilteredPayload]) -> None:
         chunk: Any = message.value
         self._step.count.received += len(chunk.values)
-        for each in self._passage.enter(chunk):
-            self.emit(each)
+        self._queue += self._passage.enter(chunk)
+        self._give_next()
 
     def has_room(self) -> bool:
-        return not self._outbox and not self._failures
+        return not (self._outbox or self._queue or self._failures) and self._returning.has_room
 
     def is_busy(self) -> bool:
-        return bool(self._failures)
+        return bool(self._queue or self._failures) or self._returning.is_worth_waiting_for(self._until)
+
+    def own_deadline(self) -> float | None:
+        return None if self._outbox else self._returning.deadline()
 
     def advance(self) -> None:
         while self._failures and self._handler.handle(self._failures[0]) is Verdict.DROP:
             self._failures.popleft()
+        if not (self._queue or self._outbox or self._joined):
+            given, in_vain = self._returning.due()
+            self._queue += given
+            self._failures += in_vain
+        self._give_next()
 
     def abandon(self) -> None:
         self._failures.clear()
+        self._queue.clear()
+        self._returning.clear()
+
+    def _give_next(self) -> None:
+        """Record by record, apart from what must not pass one that is to be given again."""
+        while self._queue and not self._outbox:
+            given = self._queue.popleft()
+            if not self._returning.holds_back(given):
+                self._given = given
+                self._passage.give(given)
+                self._outbox += given.messages
+
+    def _hand_on(self) -> None:
+        super()._hand_on()
+        while self._queue and not self._outbox:
+            self._give_next()
+            super()._hand_on()
 
     # -- what a strategy may raise --------------------------------------------------------------------------------
 
@@ -134,10 +99,10 @@ class ForeignStage(Step[Any, Any]):
         self._guarded(lambda: super(ForeignStage, self).submit(message))
         while self._invalid:  # one about the beginning of this chunk; those about the rest of it are noted below
             self._note(self._invalid.popleft())
-        while self._outbox:
-            before = len(self._outbox)
+        while self._outbox or self._queue:
+            before = len(self._outbox), len(self._queue)
             self._guarded(self._turn)
-            if len(self._outbox) == before:
+            if (len(self._outbox), len(self._queue)) == before:
                 return
 
     def poll(self) -> None:
@@ -146,6 +111,8 @@ class ForeignStage(Step[Any, Any]):
 
     def join(self, timeout: float | None = None) -> None:
         deadline = Deadline.after(self.clock, timeout)
+        if timeout is not None or self._step.run.switch.stopping:
+            self._until = self.clock() + GRACE  # what is to be tried later will be read again
         try:
             while not self._guarded(lambda: super(ForeignStage, self).join(deadline.remaining())):
                 pass
@@ -157,6 +124,10 @@ class ForeignStage(Step[Any, Any]):
                 self._settle()
         finally:
             self._end.join_onward(deadline.remaining())
+
+    def _join_downstream(self, deadline: Deadline) -> None:
+        self._joined = True
+        super()._join_downstream(deadline)
 
     def _later(self, call: Callable[[], None]) -> None:
         """Nobody is told of an invalid record but this stage, and it notes them in their order."""
@@ -184,8 +155,25 @@ class ForeignStage(Step[Any, Any]):
         if passing is None:
             text = f"{invalid}: it is not inside {self._step.name}, so nothing can be done about it"
             raise FlowError(text) from invalid
-        passing.values = 0  # nothing of it is delivered
-        self._failures.append(Failure(self._step.site, invalid, passing.input, passing.members))
+        if passing.taken_back:
+            return  # it was told before
+        passing.attempts += 1
+        failure = Failure(self._step.site, invalid, passing.input, passing.members, passing.attempts)
+        again = self._handler.again(failure)
+        if again is None or (self._joined and self._until is None):
+            passing.values = 0  # nothing of it is delivered
+            self._failures.append(failure)
+            return
+        self._passage.take_back(passing, self._unsent(passing))
+        self._returning.set_aside(passing, failure, again)
+
+    def _unsent(self, passing: Passing) -> list[Message[Any]] | None:
+        """The values of a record from the one on that was refused; None where all of them had been handed on."""
+        rest = list(self._outbox)
+        if passing is not self._given or not rest or isinstance(rest[0].payload, FilteredPayload):
+            return None
+        self._outbox.clear()
+        return passing.messages[-len(rest) - 1 :]
 
     def _failed(self, error: Exception) -> Exception:
         """An exception of a hand-written strategy leaves it in any state: the run ends, whatever the policy."""

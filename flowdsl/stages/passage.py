@@ -2,7 +2,8 @@
 
 A record that leaves with a value is done with it. One that leaves without, filtered or committed by the strategy
 itself, is *let go* first: the strategy may still call it invalid, and then it is the step's policy that has to be asked
-before its offset moves. ``settle`` ends that.
+before its offset moves. ``settle`` ends that. One that is to be given to the strategy again is *taken back*: it is not
+done when its offset leaves.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from flowdsl.types import BaseValue, BrokerValue, Message, Partition, Value
 
 
 class Passing(Struct, eq=False):
-    """The last value of one record, on its way through the strategy. ``values``: how many there are, with those before."""
+    """The last value of one record, on its way through the strategy. ``values``: how many there are, with those before.
+
+    ``messages``: what the strategy is given of it. ``taken_back``: it is to be given again; ``is_out``: and may be, since
+    its offset has left.
+    """
 
     values: int
     members: list[Member]
@@ -27,7 +32,20 @@ class Passing(Struct, eq=False):
     offset: int
     mark_before: int
     input: Any
+    messages: list[Message[Any]]
     done: bool = False
+    attempts: int = 0
+    taken_back: bool = False
+    is_out: bool = False
+
+    @property
+    def number(self) -> int:
+        """Its place in the order of arrival."""
+        return self.members[0][2]
+
+    def partitions(self) -> set[Partition]:
+        """Of the records that it came from."""
+        return {window.place(position)[0] for window, position, _ in self.members}
 
 
 class Passage:
@@ -40,8 +58,9 @@ class Passage:
         self._mark = 0
         self._last: list[Member] = []
 
-    def enter(self, chunk: Chunk[Any]) -> list[Message[Any]]:
-        """The messages for the values of a chunk."""
+    def enter(self, chunk: Chunk[Any]) -> list[Passing]:
+        """The records of a chunk, with the messages for their values; each of them is inside once it was given."""
+        entered: list[Passing] = []
         messages: list[Message[Any]] = []
         begun = 0
         for index, payload in enumerate(chunk.values):
@@ -55,15 +74,19 @@ class Passage:
                 value = BrokerValue(payload, partition, offset, timestamp)
             elif last:
                 value = Value(payload, _next_offsets(members), timestamp)
+            messages.append(Message(value))
             if last:
                 before = min(chunk.mark, chunk.origins.low(index))
-                passing = Passing(index + 1 - begun, members, partition, offset, before, payload)
-                begun = index + 1
-                self._order.append(passing)
-                self._lanes[partition].append(passing)
-            messages.append(Message(value))
+                entered.append(Passing(index + 1 - begun, members, partition, offset, before, payload, messages))
+                begun, messages = index + 1, []
+        self._order += entered
         self._mark = chunk.mark
-        return messages
+        return entered
+
+    def give(self, passing: Passing) -> None:
+        """The strategy is given it now, perhaps not for the first time."""
+        passing.taken_back = passing.is_out = False
+        self._lanes[passing.partition].append(passing)
 
     def leave(self, offsets: Mapping[Partition, int]) -> list[Member]:
         """A value left that carries these offsets. Returns the records that this completes.
@@ -93,6 +116,29 @@ class Passage:
         self._let_go.clear()
         return values
 
+    def take_back(self, passing: Passing, unsent: list[Message[Any]] | None) -> None:
+        """It is to be given again: all of it from ``unsent`` on where its offset has not entered yet, or its last value."""
+        passing.taken_back = True
+        passing.messages = unsent or passing.messages[-1:]
+        if unsent is not None:
+            self._lanes[passing.partition].remove(passing)
+        elif passing in self._let_go:
+            self._let_go.remove(passing)
+        else:
+            return  # its offset will leave
+        passing.is_out = True
+
+    def can_return(self, passing: Passing) -> bool:
+        """Whether everything of its partitions has left, so that its offset is no lower than what is inside."""
+        return passing.is_out and not any(self._lanes[partition] for partition in passing.partitions())
+
+    def give_up(self, passing: Passing) -> None:
+        """It is not given again after all, and nothing of it is delivered."""
+        passing.values = 0
+        passing.taken_back = False
+        if passing.is_out:
+            self._let_go.append(passing)
+
     def find(self, partition: Partition, offset: int) -> Passing | None:
         """The record at that offset, as long as it is not done."""
         inside = (*self._lanes[partition], *self._let_go)
@@ -102,7 +148,8 @@ class Passage:
     def oldest(self) -> Passing | None:
         """The first record that has not left."""
         inside = {id(each) for each in self._let_go}
-        return next((each for each in self._order if not each.done and id(each) not in inside), None)
+        away = (each.done or each.taken_back or id(each) in inside for each in self._order)
+        return next((each for each, is_away in zip(self._order, away, strict=True) if not is_away), None)
 
     @property
     def mark(self) -> int:
@@ -116,7 +163,11 @@ class Passage:
         for partition, offset in offsets.items():
             lane = self._lanes[partition]
             while lane and lane[0].offset < offset:
-                left.append(lane.popleft())
+                passing = lane.popleft()
+                if passing.taken_back:
+                    passing.is_out = True
+                else:
+                    left.append(passing)
         return left
 
 

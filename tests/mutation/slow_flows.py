@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from flowdsl import (
@@ -17,11 +18,24 @@ from flowdsl import (
     sink,
     tap,
     threads,
+    through,
     to_list,
     with_record,
 )
+from flowdsl.errors import InvalidMessage
+from flowdsl.strategies import Commit, Message, Partition, ProcessingStrategy, RunTask
 from flowdsl.types import Record
-from tests.mutation.flows import BROKER, Case, Truth, even, is_wanted, nothing, orders
+from tests.mutation.flows import (
+    BROKER,
+    Case,
+    Refusing,
+    RefusingAtTheEnd,
+    Truth,
+    even,
+    is_wanted,
+    nothing,
+    orders,
+)
 
 PATIENT = retry(6, first=0.05, most=0.4)
 
@@ -61,6 +75,28 @@ def in_order(state: dict[Any, Any], pair: tuple[bytes, Record[Any]]) -> dict[Any
         text = f"{value!r} came after the one at offset {state[key]}"
         raise AssertionError(text)
     return {**state, key: record.offset, "last": value}
+
+
+class InvalidAtFirst:
+    """Calls a value in five invalid, once."""
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int], downstream: ProcessingStrategy[Any]
+    ) -> ProcessingStrategy[Any]:
+        known = set[bytes]()
+
+        def at_second(message: Message[bytes]) -> bytes:
+            value = message.payload
+            if int(value[1:]) % 5 == 0 and value not in known:
+                known.add(value)
+                raise InvalidMessage.from_value(message)
+            return value
+
+        return RunTask(at_second, RunTask(_same, downstream))
+
+
+def _same(message: Message[bytes]) -> bytes:
+    return message.payload
 
 
 def slow_cases() -> dict[str, Case]:
@@ -134,6 +170,16 @@ def slow_cases() -> dict[str, Case]:
         "produced again": Case(orders() | BROKER.sink("out", on_error=PATIENT)),
         "produced again, then a dead letter": Case(
             orders() | BROKER.sink("out", on_error=retry(2, first=0.1, then=dead_letter(letters)))
+        ),
+        "given again": Case(orders() | through(InvalidAtFirst(), on_error=PATIENT) | sink(nothing)),
+        "given again, in vain": Case(
+            orders()
+            | through(Refusing(), on_error=retry(2, first=0.1, then=dead_letter(letters)))
+            | batch(2, within=0.3)
+            | sink(nothing)
+        ),
+        "given again at the end": Case(
+            orders() | through(RefusingAtTheEnd(), on_error=retry(2, first=0.1, then=dead_letter(letters)))
         ),
         "in time": Case(orders() | map_(upper, concurrency=2, timeout=0.5, on_error=PATIENT) | sink(nothing)),
         "in time, as ready": Case(

@@ -118,6 +118,20 @@ SLOW_MUTANTS = (
         "            pass\n",
     ),
     Mutant(
+        "what comes later passes one that is to be given again",
+        ORDER,
+        "stages/returning.py",
+        "        if not self._returns or passing.attempts:\n",
+        "        if passing is not None:\n",
+    ),
+    Mutant(
+        "what is to be given again is done because its offset left",
+        PREFIX,
+        "stages/passage.py",
+        "            self._let_go.remove(passing)\n",
+        "            pass\n",
+    ),
+    Mutant(
         "a result that comes after its time counts",
         LATE,
         "stages/attempts.py",
