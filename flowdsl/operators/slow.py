@@ -9,7 +9,7 @@ from typing import Any
 from reactivex.abc import SchedulerBase
 
 from flowdsl.clock import Duration, optional_seconds
-from flowdsl.errors import shown
+from flowdsl.errors import FlowError, shown
 from flowdsl.operators import checks
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.reactive.coroutines import Coroutines
@@ -92,6 +92,9 @@ def _stage(
     site = build.step.site
     job = _job(site.name, site.function, function, finish)
     workers = build.step.run.workers(slow.workers, job, slow.n)
+    if slow.timeout is not None and workers.refusal_of_timeout is not None:
+        text = f"timeout={slow.timeout:g} of the step {site.name!r}: {workers.refusal_of_timeout}"
+        raise FlowError(text)
     return ConcurrentStage(kernel, workers, _order(slow), downstream, key=slow.key, timeout=slow.timeout)
 
 

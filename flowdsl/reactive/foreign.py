@@ -55,9 +55,7 @@ class Foreign(WorkerPlan, frozen=True):
 
     @property
     def refusal_of_timeout(self) -> str | None:
-        if isinstance(self.scheduler, INLINE):
-            return f"{self._name} runs on the flow's own thread, where a timeout cannot be kept: give threads(1)"
-        return None
+        return _not_kept(self.scheduler) if isinstance(self.scheduler, INLINE) else None
 
     def open(self, job: Job, concurrency: int, tools: Tools) -> Workers:
         return ForeignWorkers(self.scheduler, job, concurrency, tools)
@@ -66,6 +64,12 @@ class Foreign(WorkerPlan, frozen=True):
         if isinstance(self.scheduler, INLINE):
             return f"on {self._name}, which is the flow's own thread: one at a time"
         return f"on {self._name}, which is yours, at most {concurrency:,} at a time"
+
+
+class Probe(threading.Event):
+    """Set by a scheduler that runs what it is given. ``thread``: the one that it was set on."""
+
+    thread: int | None = None
 
 
 class ForeignWorkers(Workers):
@@ -79,11 +83,16 @@ class ForeignWorkers(Workers):
         self._action = self._begin if job.is_async else self._run
         self._handed: list[tuple[float, Task]] = []
         self._look_at = 0.0
-        self._probe: threading.Event | None = None
+        self._asked_at = 0.0
+        self._probe: Probe | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop that coroutines run on, once one has begun."""
         self._error: Exception | None = None
-        self._ask()
-        if self._probe is not None and not self._probe.wait(PATIENCE):
+        probe = self._ask()
+        if not probe.wait(PATIENCE):
             raise FlowError(self._complaint())
+        if probe.thread == threading.get_ident():
+            self.refusal_of_timeout = _not_kept(scheduler)
 
     def hand_out(self, tasks: Sequence[Task]) -> None:
         now = self.clock()
@@ -92,9 +101,12 @@ class ForeignWorkers(Workers):
             self._schedule(self._action, task)
 
     def cancel(self, tasks: Collection[Task]) -> None:
-        """They are abandoned: their actions will do nothing."""
+        """What has not begun will do nothing; a coroutine that has is cancelled on its loop."""
+        for task in tasks if self._job.is_async else ():
+            self._schedule(_cancel, task)
 
-    def give_up(self, task: Task) -> None:  # noqa: ARG002  # it is among those that run
+    def give_up(self, task: Task) -> None:
+        self.cancel([task])
         stuck = sum(each.abandoned for each in self._running())
         if stuck > self._most:
             text = f"{stuck} calls of {self._job.told} in the step {self._job.step!r} exceeded their timeout and still run on {type(self._scheduler).__name__}. Give the function a time limit of its own"
@@ -107,13 +119,15 @@ class ForeignWorkers(Workers):
         if now < self._look_at:
             return
         self._look_at = now + PATIENCE / 5
-        self._handed = [(at, task) for at, task in self._handed if not _is_over(task)]
-        oldest = next((at for at, task in self._handed if task.began is None and not task.abandoned), None)
-        if oldest is None or now - oldest < PATIENCE or self._running():
+        self._handed = [(at, task) for at, task in self._handed if not self._is_over(task)]
+        stopped = self._loop is not None and not self._loop.is_running()  # coroutines that have begun do not go on
+        waiting = (at for at, task in self._handed if (stopped or task.began is None) and not task.abandoned)
+        oldest = next(waiting, None)
+        if oldest is None or now - oldest < PATIENCE or (self._running() and not stopped):
             self._probe = None
         elif self._probe is None:
             self._ask()
-        elif not self._probe.is_set() and now - oldest >= 2 * PATIENCE:
+        elif now - self._asked_at >= PATIENCE:
             raise FlowError(self._complaint())
 
     def close(self, deadline: Deadline) -> int:
@@ -125,14 +139,20 @@ class ForeignWorkers(Workers):
     # -- asking it ------------------------------------------------------------------------------------------------
 
     def _running(self) -> list[Task]:
-        return [task for _, task in self._handed if task.began is not None and task.outcome is None]
+        return [task for _, task in self._handed if task.began is not None and not self._is_over(task)]
 
-    def _ask(self) -> None:
+    def _is_over(self, task: Task) -> bool:
+        is_gone = task.began is None or (self._job.is_async and task.handle is None)
+        return task.outcome is not None or (task.abandoned and is_gone)
+
+    def _ask(self) -> Probe:
         """Find out whether it runs anything at all."""
-        self._probe = threading.Event()
-        self._schedule(_set, self._probe)
+        self._asked_at = self.clock()
+        self._probe = probe = Probe()
+        self._schedule(_set, probe)
         if self._error is not None:
             raise FlowError(self._complaint()) from self._error
+        return probe
 
     def _schedule(self, action: Any, state: Any) -> None:
         try:
@@ -144,6 +164,9 @@ class ForeignWorkers(Workers):
         name = type(self._scheduler).__name__
         if self._error is not None:
             did = f"takes nothing: {type(self._error).__name__}: {self._error}"
+        elif self._probe is not None and self._probe.is_set():
+            text = f"dropped a value: it runs what it was given later, and did not begin with that one within {2 * PATIENCE:g} s"
+            return f"the scheduler {name} of the step {self._job.step!r} {text}"
         else:
             did = f"did not run what it was given within {PATIENCE:g} s"
         return f"the scheduler {name} of the step {self._job.step!r} {did}. {_likely(self._scheduler)}"
@@ -155,17 +178,27 @@ class ForeignWorkers(Workers):
 
     def _begin(self, _: object, task: Task) -> None:
         if not task.abandoned:
-            task.handle = asyncio.get_running_loop().create_task(
-                perform_async(task, self._call, self._job.finish, self.clock)
-            )
+            self._loop = loop = asyncio.get_running_loop()
+            task.handle = loop.create_task(perform_async(task, self._call, self._job.finish, self.clock, _ended))
 
 
 def _set(_: object, probe: Any) -> None:
+    probe.thread = threading.get_ident()
     probe.set()
 
 
-def _is_over(task: Task) -> bool:
-    return task.outcome is not None or (task.abandoned and task.began is None)
+def _not_kept(scheduler: SchedulerBase) -> str:
+    name = type(scheduler).__name__
+    return f"{name} runs on the flow's own thread, where a timeout cannot be kept: give threads(1)"
+
+
+def _cancel(_: object, task: Any) -> None:
+    if task.handle is not None:
+        task.handle.cancel()
+
+
+def _ended(task: Task) -> None:
+    task.handle = None
 
 
 def _likely(scheduler: SchedulerBase) -> str:

@@ -101,6 +101,8 @@ class Workers(ABC):
 
     capacity: int
     """How many tasks of a stage may be handed out and not done: what runs at once, and what waits right behind it."""
+    refusal_of_timeout: str | None = None
+    """Why a time limit cannot be kept there, where that was found out only by opening them."""
 
     def __init__(self, tools: Tools) -> None:
         self.clock, self.bell = tools.clock, tools.bell

@@ -25,10 +25,11 @@ from reactivex.scheduler import (
     VirtualTimeScheduler,
 )
 from reactivex.scheduler.eventloop import AsyncIOScheduler, AsyncIOThreadSafeScheduler
+from reactivex.scheduler.mainloop import PyGameScheduler, TkinterScheduler
 from reactivex.scheduler.scheduler import Scheduler
 from reactivex.testing import TestScheduler
 
-from flowdsl import FlowError, StepFailed, from_iterable, map_, sink, threads, to_list, using
+from flowdsl import FlowError, StepFailed, StopTimeout, from_iterable, map_, sink, threads, to_list, using
 from flowdsl.reactive import foreign
 from flowdsl.testing import Driver
 
@@ -50,6 +51,35 @@ class OnThreads(Scheduler):
 
     def _never(self) -> None:
         raise AssertionError
+
+
+class Here(OnThreads):
+    """A user's own: runs what it is given at once, on the thread that gives it."""
+
+    def schedule(self, action: Any, state: Any = None) -> Any:
+        action(self, state)
+        return Disposable(self._never)
+
+
+class Forgetful(OnThreads):
+    """A user's own: never runs every seventh action."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = 0
+
+    def schedule(self, action: Any, state: Any = None) -> Any:
+        self._count += 1
+        return Disposable() if self._count % 7 == 5 else super().schedule(action, state)
+
+
+class Unmoved:
+    """A user interface whose loop does not run: a root of Tk, a module of pygame."""
+
+    time = None
+
+    def after(self, _: int, action: Any, *arguments: Any) -> None:
+        """Some time, but its loop does not run."""
 
 
 @contextmanager
@@ -94,14 +124,16 @@ WORKING: list[Callable[[], Any]] = [
     lambda: plain(TimeoutScheduler),
     lambda: plain(caught),
     lambda: plain(OnThreads),
+    lambda: plain(Here),
+    lambda: plain(lambda: CatchScheduler(ImmediateScheduler(), lambda _: True)),
 ]
+ORDERS: list[dict[str, Any]] = [{}, {"ordered": False}, {"key": lambda n: n % 3}]
+in_every_order = pytest.mark.parametrize("order", ORDERS, ids=["ordered", "unordered", "key"])
 INLINE = [ImmediateScheduler, CurrentThreadScheduler, TrampolineScheduler]
 
 
 @pytest.mark.parametrize("make", WORKING)
-@pytest.mark.parametrize(
-    "order", [{}, {"ordered": False}, {"key": lambda n: n % 3}], ids=["ordered", "unordered", "key"]
-)
+@in_every_order
 def test_scheduler_runs_every_value(make: Callable[[], Any], order: dict[str, Any]):
     with make() as scheduler:
         flow = from_iterable(range(N)) | map_(lambda n: n * n, scheduler=scheduler, concurrency=3, **order) | to_list()
@@ -129,6 +161,59 @@ def test_scheduler_that_runs_inline_serves_one_at_a_time_and_explain_says_so(kin
         map_(str, scheduler=kind(), concurrency=4)
     with pytest.raises(ValueError, match="timeout"):
         map_(str, scheduler=kind(), timeout=1)
+
+
+@pytest.mark.parametrize("scheduler", [Here(), CatchScheduler(ImmediateScheduler(), lambda _: True)])
+def test_timeout_is_refused_where_a_scheduler_turns_out_to_run_on_the_thread_of_the_flow(scheduler: Any):
+    flow = from_iterable(range(N)) | map_(str, scheduler=scheduler, concurrency=3, timeout=1) | to_list()
+    with pytest.raises(FlowError, match=rf"timeout=1.*{type(scheduler).__name__}"):
+        flow.run()
+
+
+@in_every_order
+def test_scheduler_that_drops_what_it_was_given_is_refused_by_name(
+    order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(foreign, "PATIENCE", 0.2)
+    flow = from_iterable(range(N)) | map_(str, scheduler=Forgetful(), concurrency=3, **order) | to_list()
+    with pytest.raises(FlowError, match="Forgetful"):
+        flow.run()
+
+
+@pytest.mark.parametrize("kind", [TkinterScheduler, PyGameScheduler])
+def test_scheduler_of_a_user_interface_whose_loop_does_not_run_is_refused_by_name(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
+    with pytest.raises(FlowError, match=kind.__name__):
+        (from_iterable(range(N)) | map_(str, scheduler=kind(Unmoved())) | to_list()).run()
+
+
+def test_loop_that_stops_with_coroutines_under_way_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(foreign, "PATIENCE", 0.2)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def stop_the_loop(n: int) -> int:
+        if n == 5:
+            loop.stop()
+        await asyncio.sleep(0.01)
+        return n
+
+    step = map_(stop_the_loop, scheduler=AsyncIOThreadSafeScheduler(loop), concurrency=3)
+    handle = (from_iterable(range(N)) | step | to_list()).start(stop_timeout=0.5)
+    with pytest.raises(FlowError, match=r"AsyncIOThreadSafeScheduler.*loop does not run"):
+        handle.result(timeout=30)
+    thread.join()
+    loop.run_until_complete(_cancelled(asyncio.all_tasks(loop)))
+    loop.close()
+
+
+async def _cancelled(tasks: set[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize("kind", [VirtualTimeScheduler, HistoricalScheduler, TestScheduler])
@@ -226,6 +311,30 @@ def test_coroutines_run_on_the_loop_that_the_user_gives():
         flow = from_iterable(range(N)) | map_(note, scheduler=scheduler, concurrency=5) | to_list()
         assert flow.run() == [n * n for n in range(N)]
     assert len(seen) == 1
+
+
+def test_coroutines_that_nobody_wants_are_cancelled_on_the_loop_that_the_user_gives():
+    cancelled, begun = list[int](), threading.Event()
+
+    async def for_ever(n: int) -> int:
+        begun.set()
+        try:
+            await asyncio.sleep(3600 if n % 2 else 0)
+        except asyncio.CancelledError:
+            cancelled.append(n)
+            raise
+        return n
+
+    with asyncio_loop() as scheduler:
+        step = map_(for_ever, scheduler=scheduler, concurrency=2, timeout=1, on_error="skip")
+        assert (from_iterable(range(4)) | step | to_list()).run() == [0, 2]
+        assert sorted(cancelled) == [1, 3]
+        begun.clear()
+        handle = (from_iterable([11]) | map_(for_ever, scheduler=scheduler) | to_list()).start(stop_timeout=0.1)
+        assert begun.wait(30)
+        with pytest.raises(StopTimeout):
+            handle.stop()
+        assert cancelled[-1] == 11
 
 
 def test_coroutines_on_what_runs_none_are_refused():
