@@ -67,13 +67,17 @@ class Parking:
         return _picked(work, [at for at in range(len(lanes)) if at not in taken])
 
     def due(self, now: float) -> list[Work]:
-        """Take out what is to be tried now, and what waits behind it, in order. No mark is above what comes later."""
+        """Take out what is to be tried now, and what waits behind it. No mark is above what comes later.
+
+        Of a partition what is further on came first: at later kernels, and among those of one in the order of arrival.
+        """
         kernels = {work.index for work in self._works if work.again_at is not None and work.again_at <= now}
         out, rest = list[Work](), list[Work]()
         for work in self._works:
             is_due = work.index in kernels and (work.again_at is None or work.again_at <= now)
             (out if is_due else rest).append(work)
         self._works = rest
+        out.sort(key=lambda work: -work.index)
         lowest: float = inf
         for work in reversed(out):
             work.chunk = copy(work.chunk)

@@ -206,6 +206,30 @@ def test_a_write_that_fails_is_repeated_as_a_whole():
     driver.close()
 
 
+def test_what_is_tried_again_at_once_in_two_steps_keeps_the_order_of_a_partition():
+    before, behind = Flaky({b"b": 1}), Flaky({b"a": 2})
+    flow = (
+        orders()
+        | map_(before, on_error=retry(3, first=1.5, jitter=False))
+        | tap(behind, on_error=retry(5, first=1.0, most=1.0, jitter=False))
+        | sink(nothing)
+    )
+    driver = Driver(flow, commit=immediately)
+    driver.send(b"a")
+    driver.run_until_idle()
+    driver.advance(0.5)
+    driver.send(b"b")
+    driver.send(b"c")
+    driver.run_until_idle()
+    assert (before.calls[b"b"], behind.calls[b"a"]) == (1, 1)
+    driver.advance(0.5)  # the first fails again, and is set aside behind the second
+    assert behind.calls[b"a"] == 2
+    driver.advance(1.0)  # now both are due
+    assert driver.outputs == [b"a", b"b", b"c"]
+    assert driver.committed == {place(0): 3}
+    driver.close()
+
+
 def test_steps_behind_and_before_keep_the_order_of_a_partition():
     before, behind = Flaky({b"p0 3": 2, b"p1 1": 1}), Flaky({b"p0 1": 1, b"p1 4": 3})
     flow = (
