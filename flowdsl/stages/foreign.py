@@ -7,7 +7,7 @@ arrival. It goes in record by record, since an invalid one that is tried again h
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowdsl.clock import Clock, Deadline
@@ -106,8 +106,9 @@ class ForeignStage(Step[Any, Any]):
                 return
 
     def poll(self) -> None:
+        before = self._passage.unsettled
         if self._guarded(super().poll) and not self._failures:
-            self._settle()
+            self._settle(before)  # what was let go meanwhile may still be spoken of
 
     def join(self, timeout: float | None = None) -> None:
         deadline = Deadline.after(self.clock, timeout)
@@ -121,7 +122,7 @@ class ForeignStage(Step[Any, Any]):
                 deadline.pause(DRAIN_PAUSE)
                 self.advance()
             if not self._failures:
-                self._settle()
+                self._settle(self._passage.unsettled)
         finally:
             self._end.join_onward(deadline.remaining())
 
@@ -146,9 +147,9 @@ class ForeignStage(Step[Any, Any]):
             raise self._failed(error) from error
         return True
 
-    def _settle(self) -> None:
-        """The strategy came to the end of a call: it has said all that it had to say about what it let go."""
-        self._end.settled(self._passage.settle())
+    def _settle(self, let_go: Sequence[Passing]) -> None:
+        """The strategy came to the end of a call: it has said all that it had to say about what it had let go before."""
+        self._end.settled(self._passage.settle(let_go))
 
     def _note(self, invalid: InvalidMessage) -> None:
         passing = self._passage.find(invalid.partition, invalid.offset)
@@ -180,7 +181,7 @@ class ForeignStage(Step[Any, Any]):
         self._step.run.switch.fail()
         oldest = self._passage.oldest
         if not self._failures:
-            self._passage.settle()
+            self._passage.settle(self._passage.unsettled)
         if oldest is None:
             return error
         return Failure(self._step.site, error, oldest.input, oldest.members).raised()

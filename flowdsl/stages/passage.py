@@ -9,7 +9,7 @@ done when its offset leaves.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -108,13 +108,19 @@ class Passage:
         self._let_go += left
         self._last = left[-1].members if left else self._last
 
-    def settle(self) -> int:
-        """What was let go is done: nothing more will be said about it. Returns how many values that were."""
-        for passing in self._let_go:
+    @property
+    def unsettled(self) -> list[Passing]:
+        """What was let go and may still be called invalid."""
+        return list(self._let_go)
+
+    def settle(self, passings: Sequence[Passing]) -> int:
+        """Of what was let go, these are done: nothing more will be said about them. Returns how many values that were."""
+        chosen = {id(each) for each in passings}
+        settled = [each for each in self._let_go if id(each) in chosen]
+        for passing in settled:
             passing.done = True
-        values = sum(passing.values for passing in self._let_go)
-        self._let_go.clear()
-        return values
+        self._let_go = [each for each in self._let_go if not each.done]
+        return sum(passing.values for passing in settled)
 
     def take_back(self, passing: Passing, unsent: list[Message[Any]] | None) -> None:
         """It is to be given again: all of it from ``unsent`` on where its offset has not entered yet, or its last value."""

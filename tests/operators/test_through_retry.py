@@ -179,16 +179,17 @@ def test_a_strategy_that_keeps_a_partition_too_long_is_not_given_the_record_agai
 
 
 def test_records_that_threads_find_invalid_are_given_to_them_again() -> None:
-    task = Invalid(b=1, d=2)
-    threads = Middle(lambda downstream: RunTaskInThreads(task, 2, 4, downstream))
-    broker = LocalBroker()
-    values = [b"a", b"b", b"c", b"d", *(b"%d" % number for number in range(20))]
-    broker.write("t", values)
-    flow: Any = broker.source("t", group_id="g") | through(threads, on_error=retry(4, first=0.02)) | to_list()
+    values = [b"%d" % number for number in range(90)]
+    task = Invalid()
+    task.times = {value: number % 3 for number, value in enumerate(values)}
+    threads = Middle(lambda downstream: RunTaskInThreads(task, 4, 16, downstream))
+    broker = LocalBroker(partitions=2)
+    broker.write("t", values, partition=lambda value: int(value) % 2)
+    flow: Any = broker.source("t", group_id="g") | through(threads, on_error=retry(4, first=0.01)) | to_list()
     handle = flow.start(commit=immediately)
-    deadline = Deadline.after(SYSTEM_CLOCK, 20.0)
-    while broker.committed("g") != {P0: len(values)} and not deadline.expired:
+    deadline = Deadline.after(SYSTEM_CLOCK, 60.0)
+    while broker.committed("g") != {P0: 45, P1: 45} and handle.running and not deadline.expired:
         deadline.pause(0.01)
     assert sorted(handle.stop()) == sorted(values)
-    assert broker.committed("g") == {P0: len(values)}
-    assert (task.calls[b"b"], task.calls[b"d"]) == (2, 3)
+    assert broker.committed("g") == {P0: 45, P1: 45}
+    assert task.calls == {value: 1 + times for value, times in task.times.items()}
