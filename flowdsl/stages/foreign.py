@@ -59,6 +59,11 @@ class ForeignStage(Step[Any, Any]):
         return not (self._outbox or self._queue or self._failures) and self._returning.has_room
 
     def is_busy(self) -> bool:
+        switch = self._step.run.switch
+        if self._closed and self._until is None and switch.stopping:
+            self._until = self.clock() + GRACE  # what is to be tried later will be read again
+        if switch.is_late:
+            return False
         return bool(self._queue or self._failures) or self._returning.is_worth_waiting_for(self._until)
 
     def own_deadline(self) -> float | None:
@@ -118,7 +123,7 @@ class ForeignStage(Step[Any, Any]):
             while not self._guarded(lambda: super(ForeignStage, self).join(deadline.remaining())):
                 pass
             self.advance()
-            while self._failures and not deadline.expired:
+            while self._failures and not (deadline.expired or self._step.run.switch.is_late):
                 deadline.pause(DRAIN_PAUSE)
                 self.advance()
             if not self._failures:
