@@ -83,13 +83,18 @@ class InvalidRecords:
 
     def poll(self, pipeline: ProcessingStrategy[Any]) -> None:
         """Poll, and believe what was reported before, unless that tells of an invalid record."""
-        reported = dict(self._reported)
-        pipeline.poll()
-        self._believe(reported)
+        before, self._reported = self._reported, {}
+        try:
+            pipeline.poll()
+        except BaseException:
+            raise_to(self._reported, before)
+            raise
+        self._believe(before)
 
     def believe(self) -> None:
         """A pipeline came to its end, and has nothing to add to what it reported."""
         self._believe(self._reported)
+        self._reported.clear()
 
     def _believe(self, reported: Mapping[Partition, int]) -> None:
         for partition, offset in reported.items():
