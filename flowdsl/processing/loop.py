@@ -83,14 +83,16 @@ class Loop:
 
     def run(self) -> None:
         """Turn until it is over, then end. Raises what ended it."""
+        self._end_behind(self._turned)
+
+    def _turned(self) -> BaseException | None:
         try:
             self.begin()
             while not self.is_over:
                 self.turn()
-        except BaseException as error:  # noqa: BLE001  # raised again by ``end``, behind the draining
-            self.end(error)
-        else:
-            self.end()
+        except BaseException as error:  # noqa: BLE001  # raised behind the draining
+            return error
+        return None
 
     def begin(self) -> None:
         """Subscribe. Raises TopicNotFound and the like."""
@@ -124,8 +126,11 @@ class Loop:
 
     def end(self, error: BaseException | None = None) -> None:
         """Drain, commit, leave; then raise ``error``, or what went wrong on the way."""
+        self._end_behind(lambda: error)
+
+    def _end_behind(self, rest: Callable[[], BaseException | None]) -> None:
         try:
-            outcome = self._end(error)
+            outcome = self._end(rest())
         except BaseException:  # a second signal, perhaps: the group must not wait for a member that is gone
             first_error(self.pipelines.drop, lambda: self.consumer.close(0.0), *self._shutting_down())
             raise
@@ -167,10 +172,11 @@ class Loop:
         else:
             self.feeder.pause(self.pipelines.held_up_by())
         self.bounds.begin_later(self.consumer)
-        limit = self.bounds.limit(self.feeder.pace.read, self.feeder.taken)
-        records = self._read_up_to(limit)
+        records = self._read_up_to(self.bounds.limit(self.feeder.pace.read, self.feeder.taken))
         self.membership.raise_stored()
-        self._tell_ready()
+        if self._on_ready is not None and self.membership.was_assigned:
+            self._on_ready()
+            self._on_ready = None
         if self.membership.settle() and self.feeder.is_empty:
             records = self.bounds.within(records)
             if self._invalid is not None:
@@ -183,18 +189,11 @@ class Loop:
         last_read = self.gate.last_read
         self.gate.last_read = self.clock()  # before the read: the broker's patience does not begin with its return
         try:
-            return self.consumer.read(limit, self._patience() if self.feeder.is_empty else 0.0)
+            patience = self._waiting.to_read(self.gate.deadline(), self.pipelines.next_deadline(), self._deadline.at)
+            return self.consumer.read(limit, patience if self.feeder.is_empty else 0.0)
         except BaseException:
             self.gate.last_read = last_read  # nobody knows whether the group has heard of this member
             raise
-
-    def _tell_ready(self) -> None:
-        if self._on_ready is not None and self.membership.was_assigned:
-            self._on_ready()
-            self._on_ready = None
-
-    def _patience(self) -> float:
-        return self._waiting.to_read(self.gate.deadline(), self.pipelines.next_deadline(), self._deadline.at)
 
     def _commit(self, offsets: Mapping[Partition, int], force: bool = False) -> None:
         if self._invalid is not None:
