@@ -193,7 +193,10 @@ class Client(Protocol):
         start: Start = "earliest",
         on_gap: OnGap = "fail",
         settings: Settings | None = None,
-    ) -> Consumer: ...
+        values_only: bool = False,
+    ) -> Consumer:
+        """``values_only``: nobody will ask its records for key, headers or timestamp, and they may have none."""
+        ...
 
     def producer(self, *, settings: Settings | None = None) -> Producer: ...
 

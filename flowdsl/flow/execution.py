@@ -20,7 +20,7 @@ from flowdsl.errors import BrokerError, shown
 from flowdsl.flow.stats import Stats, StepStats
 from flowdsl.operators.source import BrokerSource, all_topics, leaves
 from flowdsl.operators.values import ValuesSource
-from flowdsl.plan.names import named
+from flowdsl.plan.names import NamedPlan, named
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.plan.policy import STOP, ErrorPolicy
 from flowdsl.processing.bounds import Bounds, Until
@@ -56,7 +56,8 @@ class Execution:
         self._context = new_run(clock, self._finish, flush_every=flush_seconds(options.commit))
         factory = prepare(plan, self._context, options.on_error)
         self._factory = factory
-        consumer, topics = open_source(plan.source, self._context.switch)
+        values_only = not looks_at_records(self._plan, options.on_error)
+        consumer, topics = open_source(plan.source, self._context.switch, values_only=values_only)
         consumer.commits_start = options.commit != NEVER
         self.bounds = Bounds(clock, count=options.count, until=options.until)
         self._loop = Loop(
@@ -185,7 +186,7 @@ def flush_seconds(policy: CommitPolicy) -> float:
     return MOST_BETWEEN_FLUSHES if seconds is None else min(seconds, MOST_BETWEEN_FLUSHES)
 
 
-def open_source(source: Source, switch: Switch) -> tuple[Consumer, Topics]:
+def open_source(source: Source, switch: Switch, *, values_only: bool) -> tuple[Consumer, Topics]:
     """The one consumer of a flow, and what it subscribes to."""
     sources = leaves(source)
     in_memory = [each for each in sources if isinstance(each, ValuesSource)]
@@ -194,9 +195,20 @@ def open_source(source: Source, switch: Switch) -> tuple[Consumer, Topics]:
     brokers = [each for each in sources if isinstance(each, BrokerSource)]
     first = brokers[0]
     consumer = first.client.consumer(
-        group_id=first.group_id, start=first.start, on_gap=first.on_gap, settings=dict(first.settings)
+        group_id=first.group_id,
+        start=first.start,
+        on_gap=first.on_gap,
+        settings=dict(first.settings),
+        values_only=values_only,
     )
     return consumer, all_topics(brokers)
+
+
+def looks_at_records(plan: NamedPlan, on_error: ErrorPolicy) -> bool:
+    """Whether anything in a plan asks for more of what was read than its value and place."""
+    return on_error.letters is not None or any(
+        step.operator.looks_at_records or step.dead_letters is not None for step in plan.all_steps()
+    )
 
 
 def _ends(source: Source) -> bool:

@@ -62,6 +62,10 @@ class ProduceTo(Chaining, Generic[F_co]):
     def closes(self) -> bool:
         return True
 
+    @property
+    def looks_at_records(self) -> bool:
+        return INHERIT in (self.key, self.headers, self.timestamp)
+
     def lower(self, build: Build) -> tuple[Part, ...]:
         return (OutgoingKernel(build.step, build.handler, self), Standing(ProduceStage, partial(self._stage, build)))
 

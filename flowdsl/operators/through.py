@@ -55,6 +55,10 @@ class Through(Chaining):
     def closes(self) -> bool:
         return self.ends
 
+    @property
+    def looks_at_records(self) -> bool:
+        return True
+
     def fails_in(self) -> object:
         return self.factory.create_with_partitions
 

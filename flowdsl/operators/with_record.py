@@ -35,6 +35,10 @@ class WithRecord(Operator):
     def __ror__(self, first: Callable[[X], Flow[T]], /) -> Fragment[X, Flow[tuple[T, Record[bytes | None]]]]:
         return compose(first, self)
 
+    @property
+    def looks_at_records(self) -> bool:
+        return True
+
     def refusal(self, before: Plan) -> str | None:
         if not before.groups:
             return None

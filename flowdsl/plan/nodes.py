@@ -114,6 +114,11 @@ class Operator(Node):
         return False
 
     @property
+    def looks_at_records(self) -> bool:
+        """Whether keys, headers or timestamps of records are wanted here."""
+        return False
+
+    @property
     def branches(self) -> tuple[Branch, ...]:
         """The branches that begin here, in the order in which they were written."""
         return ()

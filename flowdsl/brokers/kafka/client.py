@@ -67,6 +67,7 @@ class KafkaClient:
         start: Start = "earliest",
         on_gap: OnGap = "fail",
         settings: Settings | None = None,
+        values_only: bool = False,
     ) -> KafkaConsumer:
         given = self._with(settings)
         weather, commits = self._weather(given, in_group=group_id is not None), Commits(self.name)
@@ -85,6 +86,7 @@ class KafkaClient:
             start=start,
             on_gap=on_gap,
             poll_interval=number(given, "max.poll.interval.ms", POLL_INTERVAL_MS) / 1000,
+            values_only=values_only,
         )
 
     def producer(self, *, settings: Settings | None = None) -> KafkaProducer:
@@ -189,7 +191,7 @@ class KafkaClient:
         weather = self._weather(self._settings, in_group=group_id is not None)
         configuration = reader_configuration(self._servers, self._settings, group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather})
-        return Asker(handle, self.name, weather, lambda: _discard(handle))
+        return Asker(handle, self.name, weather, lambda: handle.poll(0))
 
     def _administrator(self) -> Any:
         with self._lock:
@@ -213,11 +215,6 @@ class KafkaClient:
 
 class _Exists(Exception):  # noqa: N818  # named for what happened, and never seen outside
     """A topic is there already."""
-
-
-def _discard(handle: Consumer) -> None:
-    """A handle that reads nothing is polled so that librdkafka can call back."""
-    handle.poll(0)
 
 
 def _text(value: object) -> str:

@@ -17,9 +17,9 @@ from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.assignment import Assignment
 from flowdsl.brokers.kafka.closing import within
 from flowdsl.brokers.kafka.commits import Commits
-from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.group import Group
 from flowdsl.brokers.kafka.places import Places
+from flowdsl.brokers.kafka.reading import Reading
 from flowdsl.brokers.kafka.records import KafkaRecords
 from flowdsl.brokers.kafka.supply import Supply
 from flowdsl.brokers.kafka.topics import Beginning, meant, partitions_in
@@ -50,6 +50,7 @@ class KafkaConsumer:
         start: Start,
         on_gap: OnGap,
         poll_interval: float,
+        values_only: bool,
     ) -> None:
         self._handle, self._name, self._weather, self._commits, self._watch = handle, name, weather, commits, watch
         self._start: Start = start
@@ -58,8 +59,8 @@ class KafkaConsumer:
         self._trouble = Trouble(self._asker, self._assignment, weather, on_gap, in_group=in_group)
         self._topics: Topics = ()
         self._membership: Group | Alone | None = None
-        self._places = Places()
-        self._supply = Supply(handle, self._places)
+        self._supply = Supply(handle, Places())
+        self._reading = Reading(name, self._supply, self._assignment, self._trouble, weather, values_only=values_only)
         self._closed = False
         self.poll_interval = poll_interval
         self.commits = in_group
@@ -112,45 +113,7 @@ class KafkaConsumer:
             membership.read(changed)
         membership.serve()
         self._commits.serve()
-        try:
-            messages = self._supply.take(limit, timeout)
-        except KafkaException as failure:  # fatal ones are raised instead of told
-            raise sorted_error(error_of(failure), "reading", self._name) from None
-        self._trouble.raise_stored(membership)
-        assignment = self._assignment
-        only, positions = assignment.only, {}
-        if assignment.moved or membership.waiting:
-            messages, only = self._settled(messages, {*assignment.moved, *membership.waiting}), None
-        elif self._supply.is_drained:
-            positions = assignment.progress()
-        if any(map(Message.error, messages)):
-            messages = self._without_errors(messages)
-        if messages:
-            self._weather.came_back()
-        return KafkaRecords(messages, positions, self._places, only)
-
-    def _without_errors(self, messages: list[Message]) -> list[Message]:
-        """The records among them. Positions were noted before anything is moved because of an error."""
-        for message in messages:
-            if message.error() is not None:
-                self._trouble.handle(message, self._topics)
-        return [message for message in messages if message.error() is None]
-
-    def _settled(self, messages: list[Message], touched: Collection[Partition]) -> list[Message]:
-        """Something changed hands during the read: what was read of it is dropped, and read again if it is ours.
-
-        Errors stay: librdkafka tells them once only, and those about partitions that are not ours are passed over.
-        """
-        dropped = self._supply.drop(touched)
-        stays: list[Message] = []
-        for message in messages:
-            partition = self._supply.partition_of(message)
-            (dropped if partition in touched and message.error() is None else stays).append(message)
-        positions = self._assignment.positions
-        self._assignment.moved.clear()
-        again = {self._supply.partition_of(message) for message in dropped}
-        self._assignment.move({partition: positions[partition] for partition in again if partition in positions})
-        return stays
+        return self._reading.read(membership, self._topics, limit, timeout)
 
     def poll(self, timeout: float = 0.0) -> BrokerValue[KafkaPayload] | None:
         records = self.read(1, timeout)
@@ -197,10 +160,10 @@ class KafkaConsumer:
                 return
             self._commits.serve()
 
-    def _serve(self) -> None:
+    def _serve(self) -> Message | None:
         """Let librdkafka call back, unless it is doing so."""
-        if self._membership is None or not self._membership.is_called:
-            self._supply.serve(0.0)
+        is_called = self._membership is not None and self._membership.is_called
+        return None if is_called else self._supply.serve(0.0)
 
     # -- what there is --------------------------------------------------------------------------------------------
 

@@ -32,9 +32,10 @@ class Supply:
     """Messages, bounded by number and by bytes; those that came while somebody waited for something else are put aside."""
 
     def __init__(self, handle: Consumer, places: Places, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._handle, self._places, self._clock = handle, places, clock
+        self._handle, self.places, self._clock = handle, places, clock
         self._aside: list[Message] = []
-        self._most = FIRST_READ
+        self.most = FIRST_READ
+        """How many fit the bytes of one read, as far as that is known."""
         self._counted, self._since = 0, clock()
         self._is_fast = self._was_full = False
 
@@ -44,7 +45,7 @@ class Supply:
         return not self._aside
 
     def take(self, limit: int, timeout: float) -> list[Message]:
-        limit = max(1, min(limit, self._most))
+        limit = max(1, min(limit, self.most))
         if self._is_fast and not self._was_full and timeout > 0:
             self._clock.sleep(min(timeout, GATHER_SECONDS))
         messages, self._aside = self._aside[:limit], self._aside[limit:]
@@ -62,11 +63,16 @@ class Supply:
             self._learn(messages)
         return messages
 
-    def serve(self, timeout: float) -> None:
-        """Let librdkafka call back. Not from within one of its callbacks: that aborts the process."""
+    def serve(self, timeout: float) -> Message | None:
+        """Let librdkafka call back. Not from within one of its callbacks: that aborts the process. What came is put aside."""
         message = self._handle.poll(min(timeout, LONGEST_SERVICE))
         if message is not None:
             self._aside.append(message)
+        return message
+
+    def put_aside(self, messages: list[Message]) -> None:
+        """These were taken, and are to be taken again before all others."""
+        self._aside = messages + self._aside
 
     def drop(self, partitions: Container[Partition]) -> list[Message]:
         """What is put aside of these, which is not there any more then."""
@@ -76,7 +82,7 @@ class Supply:
         return dropped
 
     def partition_of(self, message: Message) -> Partition:
-        return self._places[message.topic() or "", message.partition() or 0]
+        return self.places[message.topic() or "", message.partition() or 0]
 
     def _count(self, more: int) -> None:
         now, self._counted = self._clock(), self._counted + more
@@ -87,4 +93,4 @@ class Supply:
     def _learn(self, messages: list[Message]) -> None:
         """As many as fit the bytes of one read, going by the largest of a few; twice as many as before at most."""
         largest = max(map(len, messages[:: max(1, len(messages) // SAMPLE)]))
-        self._most = max(1, min(2 * max(self._most, FIRST_READ), READ_BYTES // max(1, largest)))
+        self.most = max(1, min(2 * max(self.most, FIRST_READ), READ_BYTES // max(1, largest)))

@@ -50,6 +50,7 @@ class LocalClient:
         start: Start = "earliest",
         on_gap: OnGap = "fail",
         settings: Settings | None = None,
+        values_only: bool = False,  # noqa: ARG002  # a whole record is there already, and costs nothing more
     ) -> LocalConsumer:
         self.storage.check_open()
         given = checked_settings(settings)

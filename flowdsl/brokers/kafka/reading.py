@@ -1,0 +1,113 @@
+"""One read: what librdkafka has, without what changed hands meanwhile, and where the consumer stands after it.
+
+Where only values are wanted a read takes a few messages at a time, and lets go of them before it takes more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from confluent_kafka import KafkaException, Message
+
+from flowdsl.brokers.kafka.alone import Alone
+from flowdsl.brokers.kafka.assignment import Assignment
+from flowdsl.brokers.kafka.errors import error_of, sorted_error
+from flowdsl.brokers.kafka.group import Group
+from flowdsl.brokers.kafka.records import KafkaRecords, records_of
+from flowdsl.brokers.kafka.supply import Supply
+from flowdsl.brokers.kafka.trouble import Trouble
+from flowdsl.brokers.kafka.weather import Weather
+from flowdsl.brokers.protocols import Topics
+from flowdsl.types import Partition
+
+AT_ONCE = 500
+"""Messages that are alive at a time, where only their values are wanted: the collector of garbage looks at what is alive
+each time that 700 objects were made.
+"""
+
+
+class Reading:
+    """Reads for one consumer, as a member of a group or alone."""
+
+    def __init__(
+        self,
+        name: str,
+        supply: Supply,
+        assignment: Assignment,
+        trouble: Trouble,
+        weather: Weather,
+        *,
+        values_only: bool,
+    ) -> None:
+        self._name, self._supply, self._assignment = name, supply, assignment
+        self._trouble, self._weather, self._values_only = trouble, weather, values_only
+
+    def read(self, membership: Group | Alone, topics: Topics, limit: int, timeout: float) -> KafkaRecords:
+        if not self._values_only:
+            return self._first(membership, topics, limit, timeout)
+        limit = min(limit, self._supply.most)
+        parts = [self._first(membership, topics, min(limit, AT_ONCE), timeout)]
+        while len(parts[-1]) == AT_ONCE and parts[-1].positions and AT_ONCE * len(parts) < limit:
+            more = self._more(membership, topics, min(AT_ONCE, limit - AT_ONCE * len(parts)))
+            if isinstance(more, KafkaRecords):
+                parts.append(more)
+            else:
+                parts = [part.without(more) for part in parts]
+                break
+        return KafkaRecords.joined(parts)
+
+    def _first(self, membership: Group | Alone, topics: Topics, limit: int, timeout: float) -> KafkaRecords:
+        messages = self._take(membership, limit, timeout)
+        positions: Mapping[Partition, int] = {}
+        touched = {*self._assignment.moved, *membership.waiting}
+        if touched:
+            messages = self._settled(messages, touched)
+        elif self._supply.is_drained:
+            positions = self._assignment.progress()
+        return self._records(messages, positions, topics)
+
+    def _more(self, membership: Group | Alone, topics: Topics, limit: int) -> KafkaRecords | set[Partition]:
+        """What else is there; or the partitions that changed hands. What was read then is put aside: there are no positions
+        behind it, and there are some behind what was read before.
+        """
+        messages = self._take(membership, limit, 0.0)
+        touched = {*self._assignment.moved, *membership.waiting}
+        if not touched:
+            return self._records(messages, self._assignment.progress(), topics)
+        self._supply.put_aside(self._settled(messages, touched))
+        return touched
+
+    def _take(self, membership: Group | Alone, limit: int, timeout: float) -> list[Message]:
+        try:
+            messages = self._supply.take(limit, timeout)
+        except KafkaException as failure:  # fatal ones are raised instead of told
+            raise sorted_error(error_of(failure), "reading", self._name) from None
+        self._trouble.raise_stored(membership)
+        return messages
+
+    def _records(self, messages: list[Message], positions: Mapping[Partition, int], topics: Topics) -> KafkaRecords:
+        """Positions were noted before anything is moved because of an error."""
+        if any(map(Message.error, messages)):
+            for message in messages:
+                if message.error() is not None:
+                    self._trouble.handle(message, topics)
+            messages = [message for message in messages if message.error() is None]
+        if messages:
+            self._weather.came_back()
+        return records_of(messages, positions, self._supply.places, values_only=self._values_only)
+
+    def _settled(self, messages: list[Message], touched: Collection[Partition]) -> list[Message]:
+        """Something changed hands during the read: what was read of it is dropped, and read again if it is ours.
+
+        Errors stay: librdkafka tells them once only, and those about partitions that are not ours are passed over.
+        """
+        dropped = self._supply.drop(touched)
+        stays: list[Message] = []
+        for message in messages:
+            partition = self._supply.partition_of(message)
+            (dropped if partition in touched and message.error() is None else stays).append(message)
+        positions = self._assignment.positions
+        self._assignment.moved.clear()
+        again = {self._supply.partition_of(message) for message in dropped}
+        self._assignment.move({partition: positions[partition] for partition in again if partition in positions})
+        return stays

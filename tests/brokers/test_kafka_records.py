@@ -1,0 +1,89 @@
+"""What a read of Kafka brings: each value at its place, whatever is known of the read, and however it is cut or joined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowdsl.brokers.kafka.places import Places
+from flowdsl.brokers.kafka.records import KafkaRecords, records_of
+from flowdsl.types import Partition, Topic
+
+PLACES = Places()
+Place = tuple[int, int]
+
+
+@st.composite
+def reads(draw: st.DrawFn) -> list[Place]:
+    """Partition and offset of some records: runs of partitions, offsets that ascend, with gaps or without."""
+    ends = dict.fromkeys(range(3), 0)
+    places: list[Place] = []
+    for partition, length in draw(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), max_size=5)):
+        for gap in draw(st.lists(st.sampled_from([0, 0, 0, 1, 5]), min_size=length, max_size=length)):
+            places.append((partition, ends[partition] + gap))
+            ends[partition] += gap + 1
+    return places
+
+
+def partition(number: int) -> Partition:
+    return Partition(Topic("t"), number)
+
+
+def as_read(places: list[Place], *, known: bool, values_only: bool = True) -> KafkaRecords:
+    messages: list[Any] = [
+        Message(topic="t", partition=number, offset=offset, value=f"{number}:{offset}".encode(), key=b"k")
+        for number, offset in places
+    ]
+    positions = {partition(number): offset + 1 for number, offset in places} if known else {}
+    return records_of(messages, positions, PLACES, values_only=values_only)
+
+
+def told(records: KafkaRecords) -> list[Place]:
+    found = [records.place(index) for index in range(len(records))]
+    assert records.payload == [f"{each.index}:{offset}".encode() for each, offset in found]
+    assert [(each.partition, each.offset) for each in map(records.record, range(len(records)))] == [
+        (each.index, offset) for each, offset in found
+    ]
+    return [(each.index, offset) for each, offset in found]
+
+
+def done_below(places: list[Place]) -> dict[Partition, int]:
+    return {partition(number): offset + 1 for number, offset in places}
+
+
+@given(reads(), st.booleans(), st.booleans(), st.data())
+def test_each_value_is_at_its_place(places: list[Place], known: bool, values_only: bool, data: st.DataObject) -> None:
+    records = as_read(places, known=known, values_only=values_only)
+    assert told(records) == places
+    start = data.draw(st.integers(0, len(places)))
+    stop = data.draw(st.integers(start, len(places)))
+    assert told(records.window(start, stop)) == places[start:stop]
+    assert records.committable_below(stop) == done_below(places[:stop])
+    assert records.partition is None or {number for number, _ in places} == {records.partition.index}
+
+
+@given(reads(), st.lists(st.integers(0, 20), max_size=3), st.sets(st.integers(0, 2)))
+def test_parts_of_a_read_are_one_read_and_lose_what_changed_hands(
+    places: list[Place], cuts: list[int], lost: set[int]
+) -> None:
+    bounds = sorted({0, len(places), *(min(cut, len(places)) for cut in cuts)})
+    pieces = [places[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)] or [places]
+    parts = [as_read(piece, known=True) for piece in pieces]
+    joined = KafkaRecords.joined(parts)
+    assert told(joined) == places
+    assert joined.positions == done_below(places)
+    kept = [place for place in places if place[0] not in lost]
+    rest = KafkaRecords.joined([part.without({partition(number) for number in lost}) for part in parts])
+    assert told(rest) == kept
+    assert rest.positions == done_below(kept)
+
+
+@pytest.mark.parametrize("values_only", [False, True])
+def test_only_who_asked_for_more_than_values_gets_keys(values_only: bool) -> None:
+    records = as_read([(0, 7), (0, 8)], known=True, values_only=values_only)
+    assert list(records.column("key")) == ([None, None] if values_only else [b"k", b"k"])
+    assert records.record(1).key == (None if values_only else b"k")
