@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from flowdsl import BrokerError, Kafka, OffsetOutOfRange, Partition, Topic, every, sink, to_list
+from flowdsl import BrokerError, Kafka, OffsetOutOfRange, Partition, StepFailed, Topic, every, sink, tap, to_list
 from tests.kafka.helpers import add, fill, lines_until, program, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
 from tests.kafka.server import unique
@@ -19,14 +20,14 @@ pytestmark = pytest.mark.slow
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-def transactions(address: str, topic: str, *ends: tuple[range, bool]) -> None:
+def transactions(address: str, topic: str, *ends: tuple[range, bool], key: str | None = None) -> None:
     """Numbers in transactions, each of which is committed or given up."""
     producer = Producer({"bootstrap.servers": address, "transactional.id": unique("x")})
     producer.init_transactions(30)
     for numbers, is_committed in ends:
         producer.begin_transaction()
         for number in numbers:
-            producer.produce(topic, str(number).encode(), partition=0)
+            producer.produce(topic, str(number).encode(), key=key, partition=0)
         producer.flush(30)
         (producer.commit_transaction if is_committed else producer.abort_transaction)(30)
 
@@ -110,6 +111,53 @@ def test_records_that_are_gone_unread_are_an_error_or_passed_over(
     flow = kafka.source(t, group_id=g, decode=int, on_gap="earliest") | to_list()
     assert flow.run(until="end", timeout=60.0) == [6, 7, 8, 9]
     assert re.search(r"\b3\b.*gone|gone.*\b3\b", caplog.text)
+
+
+@in_every_protocol
+def test_bounded_run_ends_where_the_last_records_were_deleted(
+    kafka: Kafka, kafka_address: str, t: str, g: str, protocol: str
+) -> None:
+    fill(kafka, t, 10)
+    flow = kafka.source(t, group_id=g, decode=int, on_gap="earliest", settings=settings_of(protocol)) | to_list()
+    assert flow.run(count=3, timeout=60.0) == [0, 1, 2]
+    delete_records(kafka_address, t, 10)
+    assert flow.run(until="end", timeout=60.0) == []
+    assert kafka.lag(g) == {Partition(Topic(t), 0): 0}
+    assert kafka.read(t) == []
+
+
+@in_every_protocol
+def test_bounded_run_ends_where_compaction_left_one_record_and_a_transaction_was_given_up(
+    kafka: Kafka, kafka_address: str, t: str, g: str, protocol: str
+) -> None:
+    policy = {"cleanup.policy": "compact", "segment.ms": "50", "min.cleanable.dirty.ratio": "0.0"}
+    kafka.create_topic(t, settings=policy)
+    kafka.write(t, map(str, range(20)), key="the same")
+    time.sleep(0.1)  # what comes now goes into another segment, and the first one may be compacted
+    transactions(kafka_address, t, (range(20, 25), False), key="the same")
+    wait_for(lambda: [record.offset for record in kafka.read(t)] == [19])
+    flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | to_list()
+    assert flow.run(until="end", timeout=60.0) == [19]
+    assert kafka.committed(g) == {Partition(Topic(t), 0): 26}, "25 records and the end of a transaction"
+    assert kafka.lag(g) == {Partition(Topic(t), 0): 0}
+    assert flow.run(until="end", timeout=60.0) == []
+
+
+def test_error_names_the_offset_among_partitions_with_gaps(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:
+    kafka.create_topic(t, partitions=2)
+    transactions(kafka_address, t, *((range(first, first + 3), first % 2 == 0) for first in range(0, 60, 3)))
+    kafka.write(t, map(str, range(100, 130)), partition=1)
+    places = {int(record.value or b""): (record.partition, record.offset) for record in kafka.read(t)}
+    for broken in (3 * 16 + 2, 124):
+
+        def check(value: int, broken: int = broken) -> None:
+            if value == broken:
+                raise ValueError(value)
+
+        flow = kafka.source(t, decode=int) | tap(check) | sink(lambda _: None)
+        with pytest.raises(StepFailed) as failed:
+            flow.run(until="end", timeout=60.0)
+        assert (failed.value.partition, failed.value.offset) == places[broken]
 
 
 def test_topic_that_is_made_anew_under_a_reader_stops_it_with_an_error(kafka: Kafka, t: str, g: str) -> None:

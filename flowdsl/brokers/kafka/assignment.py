@@ -25,6 +25,7 @@ class Assignment:
         """Where each partition is read next, as far as the last read told."""
         self.moved: set[Partition] = set()
         """Changed hands since the last read: what was read of them belongs to somebody else, or comes again."""
+        self._skipped: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
         self._order: list[Partition] = []
         self._theirs: list[TopicPartition] = []
@@ -48,6 +49,8 @@ class Assignment:
         for partition in mine:
             del self.positions[partition]
         self.moved.update(partitions)
+        for partition in partitions:
+            self._skipped.pop(partition, None)
         self._paused.difference_update(partitions)
         self._epochs.forget(partitions)
         if not self._whole:
@@ -76,9 +79,14 @@ class Assignment:
                 self._handle.incremental_assign([target])
                 self._pause_again()
 
+    def skip(self, partition: Partition, offset: int) -> None:
+        """Read on from there, since what was before it is gone: that is progress too, even if nothing comes any more."""
+        self.move({partition: offset})
+        self._skipped[partition] = offset
+
     def progress(self) -> dict[Partition, int]:
         """The positions that moved since the last time."""
-        moved: dict[Partition, int] = {}
+        moved, self._skipped = self._skipped, {}
         positions = self.positions
         for partition, found in zip(self._order, self._handle.position(self._theirs), strict=True):
             offset = found.offset

@@ -76,7 +76,10 @@ class Trouble:
             msg = f'{what}. To go on with what is there from offset {beginning}, say on_gap="earliest".'
             raise OffsetOutOfRange(msg)
         logger.warning("%s; going on from offset %d", what, beginning)
-        self._assignment.move({partition: beginning})
+        if position < beginning:
+            self._assignment.skip(partition, beginning)
+        else:
+            self._assignment.move({partition: beginning})
 
     def _unknown(self, name: str, topics: Topics) -> None:
         """A topic may be unknown for a moment after it was made, or while brokers come and go."""
