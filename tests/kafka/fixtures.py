@@ -26,7 +26,7 @@ def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> str:
     given = os.environ.get(VARIABLE)
     if given:
         return given
-    _needs_kafka()
+    needs_kafka()
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the folder above, and the process that started them
         return shared(folder.parent, owner=os.getppid())
@@ -51,13 +51,13 @@ KEPT: list[KafkaServer] = []
 @pytest.fixture
 def own_kafka() -> Iterator[KafkaServer]:
     """A Kafka that is running, for this test alone: to stop, kill, pause and start again."""
-    _needs_kafka()
+    needs_kafka()
     server = KafkaServer().start()
     yield server
     server.remove()
 
 
-def _needs_kafka() -> None:
+def needs_kafka() -> None:
     lacks = what_lacks()
     if lacks is not None:
         pytest.skip(lacks)

@@ -53,24 +53,44 @@ group.consumer.session.timeout.ms=6000
 group.consumer.min.heartbeat.interval.ms=100
 group.consumer.heartbeat.interval.ms=500
 """
+SECURED = """
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL_PLAINTEXT://127.0.0.1:{secured}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{secured}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+sasl.enabled.mechanisms=PLAIN,OAUTHBEARER
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_reader="{password}" user_writer="{password}" user_groupless="{password}" user_looker="{password}" user_nobody="{password}";
+listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+  unsecuredLoginStringClaim_sub="broker";
+listener.name.sasl_plaintext.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler
+"""
+"""A second listener, where people log in and need rights; on the first one everybody may do everything."""
+PASSWORD = "correct-horse"  # noqa: S105  # of a server on loopback that lives as long as its tests
+
 # In the KIP-848 protocol the broker says how long a session is; six seconds are those of the classic tests too.
 
 
 class KafkaServer:
     """One broker with a folder of its own. Ends with the process ``owner``, however that ends.
 
-    ``fast_start`` spares the optimising compiler: less work for the machine, and a third slower under load.
+    ``fast_start`` spares the optimising compiler: less work for the machine, and a third slower under load. ``secured``:
+    it has a second listener where people log in.
     """
 
-    def __init__(self, *, owner: int | None = None, fast_start: bool = True) -> None:
+    def __init__(self, *, owner: int | None = None, fast_start: bool = True, secured: bool = False) -> None:
         self._owner = owner or os.getpid()
         self._jit = ["-XX:TieredStopAtLevel=1"] if fast_start else []
         self._folder = Path(tempfile.mkdtemp(prefix="flowdsl-kafka-"))
         self._keeper: subprocess.Popen[str] | None = None
         self._pid = 0
-        self.port, controller = free_ports(2)
+        self.port, controller, login_port = free_ports(3)
+        self.login_address = f"127.0.0.1:{login_port}"
+        text = PROPERTIES + SECURED if secured else PROPERTIES
+        ports = {"port": self.port, "controller": controller, "secured": login_port}
         self._properties = self._folder / "server.properties"
-        self._properties.write_text(PROPERTIES.format(port=self.port, controller=controller, folder=self._folder))
+        self._properties.write_text(text.format(**ports, folder=self._folder, password=PASSWORD))
 
     @property
     def address(self) -> str:

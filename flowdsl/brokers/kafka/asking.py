@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from flowdsl.brokers.kafka.errors import error_of, is_away, is_unknown, sorted_error
+from flowdsl.brokers.kafka.errors import error_of, is_away, is_refused, is_unknown, sorted_error
 from flowdsl.brokers.kafka.places import Places, theirs
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.outgoing import to_milliseconds
@@ -32,10 +32,10 @@ _LATEST, _EARLIEST, _NONE = -1, -2, -1
 class Asker:
     """One handle to ask, how the broker is called, and what is known of its reachability.
 
-    ``serve`` lets the handle tell what went wrong: librdkafka calls back only when it is polled.
+    ``serve`` polls the handle, so that it tells what went wrong: by calling back, or by an error in the place of a record.
     """
 
-    def __init__(self, handle: Consumer, name: str, weather: Weather, serve: Callable[[], None]) -> None:
+    def __init__(self, handle: Consumer, name: str, weather: Weather, serve: Callable[[], Message | None]) -> None:
         self.handle, self.name, self._weather, self._serve = handle, name, weather, serve
         self._places = Places()
 
@@ -115,13 +115,18 @@ class Asker:
             else:
                 self._weather.came_back()
                 return answer
-            self._serve()
+            self._hear(self._serve())
             refusal = self._weather.refusal()
             if refusal is not None:
                 raise sorted_error(refusal, doing, self.name)
             if not is_away(error) or deadline.expired:
                 raise sorted_error(self._weather.reason(error), doing, self.name)
             deadline.pause(_PAUSE)
+
+    def _hear(self, message: Message | None) -> None:
+        told = None if message is None else message.error()
+        if told is not None and is_refused(told):
+            self._weather.refused(told)
 
 
 def _whole(answers: list[TopicPartition]) -> list[TopicPartition]:

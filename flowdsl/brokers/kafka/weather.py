@@ -35,7 +35,7 @@ class Weather:
         if error.fatal():
             self.fatal = self.fatal or error
         elif is_refused(error):
-            self._refusal = error
+            self.refused(error)
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  # librdkafka's own errors are named so
             self._went_away()
         elif is_away(error):
@@ -45,6 +45,11 @@ class Weather:
                 self._also(error)
             except BaseException as raised:  # noqa: BLE001  # raised again by who polls, behind librdkafka's back
                 self.raised = self.raised or raised
+
+    def refused(self, error: KafkaError) -> None:
+        """The broker does not let us in, or not do what we want to."""
+        if self._in_group or error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            self._refusal = error
 
     def came_back(self) -> None:
         """Something was answered."""

@@ -1,0 +1,145 @@
+"""Logging in, and what those are told who may not do what they want to: soon, what, and what to do about it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # their documented place
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from flowdsl import Kafka, NotAuthorized, from_iterable, to_list
+from tests.kafka.fixtures import needs_kafka
+from tests.kafka.helpers import fill
+from tests.kafka.server import PASSWORD, KafkaServer
+from tests.kafka.test_starting import soon
+
+pytestmark = pytest.mark.slow
+
+TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
+READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
+RIGHTS: dict[str, tuple[tuple[ResourceType, AclOperation], ...]] = {
+    "reader": ((TOPIC, READ), (GROUP, READ)),
+    "writer": ((TOPIC, WRITE),),
+    "groupless": ((TOPIC, READ),),
+    "looker": ((TOPIC, DESCRIBE), (GROUP, READ)),
+}
+"""Of each user, on every topic and in every group; nobody else has any."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[KafkaServer]:
+    needs_kafka()
+    server = KafkaServer(secured=True).start()
+    admin = AdminClient({"bootstrap.servers": server.address})
+    allowed = [
+        AclBinding(kind, "*", ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+        for user, rights in RIGHTS.items()
+        for kind, operation in rights
+    ]
+    for answer in admin.create_acls(allowed).values():
+        answer.result(30)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def numbers(server: KafkaServer, t: str) -> str:
+    """A topic with some."""
+    with Kafka(server.address) as kafka:
+        fill(kafka, t, 10)
+    return t
+
+
+def logged_in(server: KafkaServer, user: str, password: str = PASSWORD) -> Kafka:
+    settings = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": user,
+        "sasl.password": password,
+    }
+    return Kafka(server.login_address, settings)
+
+
+def test_who_has_the_rights_reads_commits_and_writes(server: KafkaServer, numbers: str, g: str) -> None:
+    with logged_in(server, "writer") as kafka:
+        (from_iterable(["10", "11"]) | kafka.sink(numbers)).run()
+    with logged_in(server, "reader") as kafka:
+        flow = kafka.source(numbers, group_id=g, decode=int) | to_list()
+        assert flow.run(until="end", timeout=60.0) == list(range(12))
+        assert list(kafka.committed(g).values()) == [12]
+
+
+def test_token_of_a_callback_logs_in(server: KafkaServer, numbers: str, g: str) -> None:
+    asked: list[str] = []
+
+    def token(_: str) -> tuple[str, float]:
+        asked.append("token")
+        until = time.time() + 3600
+        return unsecured_token("reader", until), until
+
+    settings = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER", "oauth_cb": token}
+    with Kafka(server.login_address, settings) as kafka:
+        flow = kafka.source(numbers, group_id=g, decode=int) | to_list()
+        assert flow.run(until="end", timeout=60.0) == list(range(10))
+    assert asked
+
+
+def unsecured_token(subject: str, until: float) -> str:
+    """A JSON web token that nobody signed."""
+
+    def encoded(part: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+    claims = {"sub": subject, "iat": time.time() - 60, "exp": until}
+    return f"{encoded({'alg': 'none'})}.{encoded(claims)}."
+
+
+def read(kafka: Kafka, topic: str, group: str) -> object:
+    return (kafka.source(topic, group_id=group) | to_list()).run(timeout=60.0, count=1)
+
+
+def write(kafka: Kafka, topic: str, _: str) -> object:
+    return kafka.write(topic, ["a"])
+
+
+def flow_into(kafka: Kafka, topic: str, _: str) -> object:
+    return (from_iterable(["a"]) | kafka.sink(topic)).run()
+
+
+REFUSED: dict[str, tuple[str, Callable[[Kafka, str, str], object], str]] = {
+    "read a topic": ("nobody", read, "looking for topic"),
+    "read a topic that one may see": ("looker", read, "reading t-"),
+    "read as a member of a group": ("groupless", read, "Group authorization failed"),
+    "write": ("nobody", write, "looking for topic"),
+    "write what one may read": ("reader", write, "writing"),
+    "flow into a topic": ("nobody", flow_into, "looking for topic"),
+    "flow into a topic that one may read": ("reader", flow_into, "writing"),
+}
+
+
+@pytest.mark.parametrize("wish", REFUSED)
+def test_who_lacks_the_right_is_told_soon(server: KafkaServer, numbers: str, g: str, wish: str) -> None:
+    user, do, refused = REFUSED[wish]
+    with logged_in(server, user) as kafka, soon(), pytest.raises(NotAuthorized, match=refused) as told:
+        do(kafka, numbers, g)
+    assert "Ask for the right to do it" in str(told.value)
+
+
+@pytest.mark.parametrize("do", [read, write, flow_into])
+def test_wrong_password_is_told_soon_and_not_shown(
+    server: KafkaServer, numbers: str, g: str, do: Callable[[Kafka, str, str], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    with logged_in(server, "reader", "battery-staple") as kafka, soon(), pytest.raises(NotAuthorized) as told:
+        do(kafka, numbers, g)
+    assert "battery-staple" not in str(told.value) + caplog.text + repr(kafka)
