@@ -10,8 +10,11 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "benchmarks" / "
 
 from confluent_kafka import Producer  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # noqa: E402  # their documented place
-from jobs import events  # type: ignore[import-not-found]  # noqa: E402  # found by the path above
+from jobs import event, events  # type: ignore[import-not-found]  # noqa: E402  # found by the path above
 from pairs import Result, Timing, table, told  # noqa: E402
 
 from tests.kafka.server import KafkaServer, unique  # noqa: E402
@@ -45,18 +48,18 @@ class Bench:
         self._admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
         return topic
 
-    def fill(self, topic: str, records: int) -> None:
+    def fill(self, topic: str, records: int, make: Callable[[int], bytes] | None = None) -> None:
         """With keys and headers, for those who inherit them."""
         producer = Producer(
             {"bootstrap.servers": self.address, "linger.ms": 20, "queue.buffering.max.messages": 500_000}
         )
-        made = events(min(records, 100_000))
+        made = [] if make else events(min(records, 100_000))
         for number in range(records):
             while True:
                 try:
                     producer.produce(
                         topic,
-                        made[number % len(made)],
+                        make(number) if make else made[number % len(made)],
                         key=str(number % 5000),
                         partition=number % PARTITIONS,
                         headers=[("trace", b"1")],
@@ -118,15 +121,32 @@ class Bench:
         )
 
     def members(self) -> None:
-        """One, two and four processes in one group; print what they reach together."""
+        """One, two and four processes in one group; then while others come and go. Print what they reach together."""
+        topic = self.make("company")
+        self.fill(topic, self.records, event)
         for count in (1, 2, 4):
-            group = unique("members")
-            begun = [self.begin("flow", "in_company", self.records, group=group) for _ in range(count)]
-            ended = [told for told in map(told_by, begun) if told["records"]]
-            seconds = max(told["last"] for told in ended) - min(told["first"] for told in ended)
-            read = sum(told["records"] for told in ended)
-            print(f"{count} members: {read} of {self.records} records, {read / seconds / 1000:.0f} k/s", flush=True)
-            assert read >= self.records
+            for guests in (0, 3):
+                group = unique("members")
+                begun = [self.begin("flow", "in_company", self.records, topic, group) for _ in range(count)]
+                begun += [self.visit(topic, group) for _ in range(guests)]
+                ended = [told for told in map(told_by, begun) if told["records"]]
+                seconds = max(told["last"] for told in ended) - min(told["first"] for told in ended)
+                read = sum(told["records"] for told in ended)
+                seen = reduce(or_, (int(told["seen"], 16) for told in ended)).bit_count()
+                beside = f", {guests} come and go" if guests else ""
+                print(
+                    f"{count} members{beside}: {read / seconds / 1000:.0f} k/s, {seen} of {self.records} records, "
+                    f"{read - seen} of them again",
+                    flush=True,
+                )
+                assert seen == self.records
+
+    def visit(self, topic: str, group: str) -> subprocess.Popen[str]:
+        """Somebody joins, and is sent away a moment later."""
+        guest = self.begin("flow", "in_company", self.records, topic, group)
+        time.sleep(1.0)
+        guest.terminate()
+        return guest
 
     def memory(self) -> None:
         """Print how much memory a flow has after a tenth of the records, and after all."""

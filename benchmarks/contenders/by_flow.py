@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from jobs import BATCH, READING, WRITING, Counting, Latencies, Watch, dumps, enrich, keep, loads
@@ -15,6 +16,9 @@ from flowdsl import Flow, Kafka, batch, filter_, map_, sink
 
 def reading(address: str, topic: str, group: str) -> Flow[bytes]:
     return Kafka(address).source(topic, group_id=group, settings=READING)
+
+
+DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 
 def into_a_sink(address: str, topic: str, group: str, records: int) -> None:
@@ -46,19 +50,23 @@ def as_they_come(address: str, topic: str, group: str, records: int) -> None:
 
 
 def in_company(address: str, topic: str, group: str, records: int) -> None:
-    """One of several members, who together read everything; tells what came to this one, and when."""
+    """One of several members, who together read everything; tells what came to this one, and when. May be stopped."""
     times: list[float] = []
     count = [0]
+    seen = bytearray(records)
 
     def note(rows: list[Any]) -> None:
         times.append(time.monotonic())
         count[0] += len(rows)
+        for row in rows:
+            seen[row["id"]] = 1
 
-    (reading(address, topic, group) | map_(loads) | map_(enrich) | batch(BATCH, within=1.0) | sink(note)).run(
-        until="end"
-    )
-    told = {"records": count[0], "first": min(times, default=0.0), "last": max(times, default=0.0), "of": records}
-    sys.stdout.write(json.dumps(told) + "\n")
+    flow = reading(address, topic, group) | map_(loads) | map_(enrich) | batch(BATCH, within=1.0) | sink(note)
+    with suppress(KeyboardInterrupt):  # stopped by a signal, before the end
+        flow.run(until="end")
+    told = {"records": count[0], "first": min(times, default=0.0), "last": max(times, default=0.0)}
+    bits = int(seen.translate(DIGITS)[::-1].decode(), 2)
+    sys.stdout.write(json.dumps({**told, "seen": f"{bits:x}"}) + "\n")
 
 
 def in_memory(address: str, topic: str, group: str, records: int) -> None:

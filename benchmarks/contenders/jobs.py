@@ -35,21 +35,22 @@ def enrich(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def events(count: int) -> list[bytes]:
-    """About 190 bytes of JSON each; every second one is kept."""
-    return [
-        dumps(
-            {
-                "id": number,
-                "country": "DE" if number % 2 else "FR",
-                "price": number % 100 + 0.5,
-                "amount": number % 7 + 1,
-                "customer": f"customer-{number % 5000:06d}",
-                "paid": number % 3 == 0,
-                "note": "x" * 70,
-            }
-        )
-        for number in range(count)
-    ]
+    return [event(number) for number in range(count)]
+
+
+def event(number: int) -> bytes:
+    """About 190 bytes of JSON; every second one is kept."""
+    return dumps(
+        {
+            "id": number,
+            "country": "DE" if number % 2 else "FR",
+            "price": number % 100 + 0.5,
+            "amount": number % 7 + 1,
+            "customer": f"customer-{number % 5000:06d}",
+            "paid": number % 3 == 0,
+            "note": "x" * 70,
+        }
+    )
 
 
 class Watch:
