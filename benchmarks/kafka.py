@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "benchmarks" / "
 
 from confluent_kafka import Producer  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # noqa: E402  # their documented place
-from jobs import event, events  # type: ignore[import-not-found]  # noqa: E402  # found by the path above
+from jobs import event, events, small  # type: ignore[import-not-found]  # noqa: E402  # found by the path above
 from pairs import Result, Timing, table, told  # noqa: E402
 
 from tests.kafka.server import KafkaServer, unique  # noqa: E402
@@ -149,11 +149,11 @@ class Bench:
         return guest
 
     def memory(self) -> None:
-        """Print how much memory a flow has after a tenth of the records, and after all."""
-        early, late = self.run("flow", "in_memory", self.records)["megabytes"]
-        print(
-            f"memory: {early:.0f} MB after {self.records // 10} records, {late:.0f} MB after {self.records}", flush=True
-        )
+        """Print how much memory a flow has after as many small records as the others read, and after ten times as many."""
+        topic, records = self.make("small"), 10 * self.records
+        self.fill(topic, records, small)
+        early, late = self.run("flow", "in_memory", records, topic)["megabytes"]
+        print(f"memory: {early:.0f} MB after {self.records} records, {late:.0f} MB after {records}", flush=True)
 
 
 def told_by(process: subprocess.Popen[str]) -> Told:

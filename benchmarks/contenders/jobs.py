@@ -53,6 +53,11 @@ def event(number: int) -> bytes:
     )
 
 
+def small(number: int) -> bytes:
+    """An event without anything that is not needed."""
+    return b'{"price":%d,"amount":2}' % (number % 100)
+
+
 class Watch:
     """Wall time and the time of all threads of this process, from ``start`` to ``stop``."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_parts_of_a_read_are_one_read_and_lose_what_changed_hands(
     places: list[Place], cuts: list[int], lost: set[int]
 ) -> None:
     bounds = sorted({0, len(places), *(min(cut, len(places)) for cut in cuts)})
-    pieces = [places[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)] or [places]
+    pieces = [places[start:stop] for start, stop in pairwise(bounds)] or [places]
     parts = [as_read(piece, known=True) for piece in pieces]
     joined = KafkaRecords.joined(parts)
     assert told(joined) == places
