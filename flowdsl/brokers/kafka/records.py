@@ -138,15 +138,15 @@ def records_of(
 
 
 def _places_of(messages: list[Any], positions: Mapping[Partition, int], places: Places) -> tuple[Where, Sequence[int]]:
-    """Each message costs a call where several partitions moved, or offsets are missing between the first and the last."""
+    """Each message is asked where several partitions moved, or offsets are missing between the first and the last."""
     if not messages:
         return [], ()
-    if len(positions) == 1:
+    first, last = messages[0], messages[-1]
+    begin, end = first.offset(), last.offset() + 1
+    if len(positions) == 1 and end - begin == len(messages):  # they ascend
         (only,) = positions
-        first, last = messages[0].offset(), messages[-1].offset()
-        if last - first == len(messages) - 1:  # they ascend
-            return only, range(first, last + 1)
-        return only, [message.offset() for message in messages]
+        if only == places[first.topic(), first.partition()] == places[last.topic(), last.partition()]:
+            return only, range(begin, end)
     where = [places[message.topic(), message.partition()] for message in messages]
     return where, [message.offset() for message in messages]
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowdsl import Kafka, batch, filter_, sink, unbatch, with_record
+from flowdsl.operators.with_record import WithRecord
 from tests.kafka.chaos.members import STOP_TIMEOUT
 from tests.kafka.chaos.steps import STEPS
 from tests.kafka.protocols import settings_of
@@ -21,6 +22,14 @@ from tests.kafka.protocols import settings_of
 def wanted(value: bytes) -> bool:
     """One in ten is left out, so that offsets of filtered records are at stake too."""
     return int(value) % 10 != 0
+
+
+class Placed(WithRecord):
+    """Beside each value its record, as it is known to flows that ask for values only: by value and place."""
+
+    @property
+    def looks_at_records(self) -> bool:
+        return False
 
 
 class Synced:
@@ -41,7 +50,7 @@ def main(address: str, topic: str, group: str, protocol: str, step: str, path: s
     flow = (
         kafka.source(topic, group_id=group, settings=settings_of(protocol))
         | filter_(wanted)
-        | with_record()
+        | (Placed() if step == "values" else with_record())
         | STEPS[step]
         | batch(50, within=0.2)
         | unbatch()

@@ -40,6 +40,7 @@ def computed(pair: Pair) -> str:
 
 STEPS: dict[str, Any] = {
     "plain": map_(line),
+    "values": map_(line),
     "threads": map_(after_a_while, concurrency=32),
     "coroutines": map_(some_time_later, concurrency=64),
     "processes": map_(computed, scheduler=processes(2)),
