@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # their documented place
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # their documented place, for these names
+    AclBinding,  # pyright: ignore[reportPrivateImportUsage]  # as above
+    AclOperation,  # pyright: ignore[reportPrivateImportUsage]  # as above
+    AclPermissionType,  # pyright: ignore[reportPrivateImportUsage]  # as above
     AdminClient,
-    ResourcePatternType,
-    ResourceType,
+    ResourcePatternType,  # pyright: ignore[reportPrivateImportUsage]  # as above
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]  # as above
 )
 
 from flowdsl import Kafka, NotAuthorized, from_iterable, to_list
