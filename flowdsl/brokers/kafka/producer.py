@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from itertools import count, repeat
 from typing import Any
@@ -162,7 +163,8 @@ class KafkaProducer:
         while self._is_busy() and not deadline.expired:
             self.poll(min(POLL, deadline.remaining() or 0.0))
         self.purge()
-        self._handle.poll(0)
+        with suppress(KafkaException):  # one that is fatal comes with every call, and was told to whoever waited
+            self._handle.poll(0)
         self._closed = True
         handles = [self._handle]
         del self._handle
