@@ -14,33 +14,23 @@ from flowdsl.processing import CommitPolicy, StreamProcessor
 from flowdsl.strategies import Message, MessageRejected, ProcessingStrategy, ProcessingStrategyFactory
 from tests.kafka.helpers import add, fill, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
+from tests.strategies.doubles import Passing
 
 pytestmark = pytest.mark.slow
 OFTEN = every(seconds=0.2)
 
 
-class Held(ProcessingStrategy[Any]):
+class Held(Passing):
     """Hands on what comes while the gate is open, and rejects while it is not."""
 
     def __init__(self, gate: threading.Event, downstream: ProcessingStrategy[Any]) -> None:
-        self._gate, self._downstream = gate, downstream
-
-    def poll(self) -> None:
-        self._downstream.poll()
+        super().__init__(downstream)
+        self._gate = gate
 
     def submit(self, message: Message[Any]) -> None:
         if not self._gate.is_set():
             raise MessageRejected
-        self._downstream.submit(message)
-
-    def close(self) -> None:
-        self._downstream.close()
-
-    def join(self, timeout: float | None = None) -> None:
-        self._downstream.join(timeout)
-
-    def terminate(self) -> None:
-        self._downstream.terminate()
+        super().submit(message)
 
 
 class Holding(ProcessingStrategyFactory[Any]):

@@ -35,6 +35,7 @@ from flowdsl.strategies import (
     Unfold,
 )
 from flowdsl.testing.virtual import VirtualClock
+from tests.strategies.doubles import Passing
 
 SEEDS = 400
 TOPIC = Topic("orders")
@@ -53,28 +54,17 @@ def value_of(payload: Any) -> bytes:
     return bytes(value)
 
 
-class Fitful(ProcessingStrategy[Any]):
+class Fitful(Passing):
     """Rejects now and then."""
 
     def __init__(self, downstream: ProcessingStrategy[Any], random: Random) -> None:
-        self._downstream, self._random = downstream, random
+        super().__init__(downstream)
+        self._random = random
 
     def submit(self, message: Message[Any]) -> None:
         if self._random.random() < 0.35:
             raise MessageRejected
-        self._downstream.submit(message)
-
-    def poll(self) -> None:
-        self._downstream.poll()
-
-    def close(self) -> None:
-        self._downstream.close()
-
-    def join(self, timeout: float | None = None) -> None:
-        self._downstream.join(timeout)
-
-    def terminate(self) -> None:
-        self._downstream.terminate()
+        super().submit(message)
 
 
 class Chains(ProcessingStrategyFactory[KafkaPayload]):

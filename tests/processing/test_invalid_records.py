@@ -33,6 +33,7 @@ from flowdsl.strategies import (
 )
 from tests.processing.running import P0, TOPIC, Factory, letters, run_to_the_end, running
 from tests.strategies.arroyo_style import BatchingFactory
+from tests.strategies.doubles import Passing
 
 DEAD = Topic("dead")
 
@@ -247,29 +248,18 @@ def test_original_that_is_not_kept_any_more_ends_the_run_uncommitted(broker: Loc
     assert broker.committed("g") == {P0: 0}
 
 
-class Busy(ProcessingStrategy[KafkaPayload]):
+class Busy(Passing):
     """Rejects the first offers, of which one comes with each turn of the loop, and one more with what comes behind."""
 
     def __init__(self, downstream: ProcessingStrategy[KafkaPayload], offers: int) -> None:
-        self.downstream, self.offers = downstream, offers
+        super().__init__(downstream)
+        self.offers = offers
 
     def submit(self, message: Message[KafkaPayload | FilteredPayload]) -> None:
         self.offers -= 1
         if self.offers >= 0:
             raise MessageRejected
-        self.downstream.submit(message)
-
-    def poll(self) -> None:
-        self.downstream.poll()
-
-    def close(self) -> None:
-        self.downstream.close()
-
-    def join(self, timeout: float | None = None) -> None:
-        self.downstream.join(timeout)
-
-    def terminate(self) -> None:
-        self.downstream.terminate()
+        super().submit(message)
 
 
 class Rejecting(Factory):

@@ -28,7 +28,8 @@ from flowdsl import (
 )
 from flowdsl.strategies import BrokerValue, Message, MessageRejected, Partition
 from tests.stages.rows import Rows, windows
-from tests.testing.broken import Passing, Through
+from tests.strategies.doubles import Passing
+from tests.testing.broken import Through
 
 Plain = Callable[[list[int]], list[int]]
 

@@ -32,6 +32,28 @@ def filtered(offset: int, partition: Partition = P0) -> Message[Any]:
     return Message(Value(FILTERED_PAYLOAD, {partition: offset + 1}))
 
 
+class Passing(ProcessingStrategy[Any]):
+    """Hands everything on, as a strategy should."""
+
+    def __init__(self, downstream: ProcessingStrategy[Any]) -> None:
+        self.downstream = downstream
+
+    def submit(self, message: Message[Any]) -> None:
+        self.downstream.submit(message)
+
+    def poll(self) -> None:
+        self.downstream.poll()
+
+    def close(self) -> None:
+        self.downstream.close()
+
+    def join(self, timeout: float | None = None) -> None:
+        self.downstream.join(timeout)
+
+    def terminate(self) -> None:
+        self.downstream.terminate()
+
+
 class Commits:
     """A commit callable; ``reached`` is what a broker would know if every call was sent."""
 

@@ -10,30 +10,9 @@ from attrs import frozen
 
 from flowdsl.strategies import Commit, Message, MessageRejected, Partition, ProcessingStrategy
 from flowdsl.types import FILTERED_PAYLOAD, Value
+from tests.strategies.doubles import Passing
 
 Next = ProcessingStrategy[Any]
-
-
-class Passing(ProcessingStrategy[Any]):
-    """Hands everything on, as a strategy should."""
-
-    def __init__(self, downstream: Next) -> None:
-        self.downstream = downstream
-
-    def submit(self, message: Message[Any]) -> None:
-        self.downstream.submit(message)
-
-    def poll(self) -> None:
-        self.downstream.poll()
-
-    def close(self) -> None:
-        self.downstream.close()
-
-    def join(self, timeout: float | None = None) -> None:
-        self.downstream.join(timeout)
-
-    def terminate(self) -> None:
-        self.downstream.terminate()
 
 
 class Eager(Passing):

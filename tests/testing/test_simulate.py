@@ -28,7 +28,8 @@ from flowdsl import (
     with_record,
 )
 from flowdsl.testing import ALL_CHECKS, Report, SimulationFailed, simulate
-from tests.testing.broken import Dying, Eager, Passing, Stammering, Swapping, Through
+from tests.strategies.doubles import Passing
+from tests.testing.broken import Dying, Eager, Stammering, Swapping, Through
 
 BROKER = LocalBroker()
 RECORDS = [b"%02d" % number for number in range(30)]
