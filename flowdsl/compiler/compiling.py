@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from flowdsl.compiler.factory import FlowFactory, new_run
 from flowdsl.compiler.validate import faults
-from flowdsl.errors import FlowDefinitionError
-from flowdsl.plan.names import named_together
+from flowdsl.errors import FlowDefinitionError, Problem
+from flowdsl.plan.names import named, named_together
 from flowdsl.plan.nodes import Plan
 from flowdsl.plan.policy import STOP, ErrorPolicy
 from flowdsl.stages.context import Run
 
 
-def check(plan: Plan, on_error: ErrorPolicy | None = None) -> None:
+def check(plan: Plan) -> None:
     """Raise one FlowDefinitionError with all the faults of a plan, if it has any."""
-    found = faults(plan, on_error)
-    if found:
-        raise FlowDefinitionError(found)
+    _refuse(faults(named(plan)))
 
 
 def prepare(plan: Plan, run: Run, on_error: ErrorPolicy = STOP) -> FlowFactory:
-    """A factory for one run. Raises what ``check`` raises."""
-    check(plan, on_error)
+    """A factory for one run. Raises what ``check`` raises, also for the dead letters of the run."""
     policy = on_error.letters
     whole, letters = named_together(plan, None if policy is None else policy.plan)
+    _refuse(faults(whole, letters))
     return FlowFactory(whole, run, on_error, letters)
+
+
+def _refuse(found: list[Problem]) -> None:
+    if found:
+        raise FlowDefinitionError(found)
 
 
 def compile_plan(plan: Plan) -> FlowFactory:

@@ -37,8 +37,8 @@ def explain(plan: Plan) -> str:
         ("QUEUES", _queues(told)),
         ("OFFSETS", _offsets(whole, told)),
         ("WHEN A STEP FAILS", _failures(told)),
-        ("FAULTS, which keep this flow from running", _problems(faults(plan))),
-        ("WARNINGS", _problems(warnings(plan))),
+        ("FAULTS, which keep this flow from running", _problems(faults(whole))),
+        ("WARNINGS", _problems(warnings(whole))),
     ]
     blocks = ((title, list(lines)) for title, lines in sections)
     return "\n\n".join("\n".join([title, *lines]) for title, lines in blocks if lines)

@@ -48,14 +48,14 @@ class FlowFactory(ProcessingStrategyFactory[Any]):
     takes_chunks = True
 
     def __init__(self, plan: NamedPlan, run: Run, on_error: ErrorPolicy, letters: NamedPlan | None) -> None:
-        self._plan, self.run, self._on_error, self._letters = plan, run, on_error, letters
+        self.plan, self.run, self._on_error, self._letters = plan, run, on_error, letters
         self.ledger = Ledger()
         """That of the current assignment, or of the last one."""
         self._left_at: dict[Partition, int] = {}
 
     def create_with_partitions(self, commit: Commit, partitions: Mapping[Partition, int]) -> ProcessingStrategy[Any]:
         self._forget(partitions)
-        builder = Builder(self._plan, self.run, commit, partitions, self._on_error, self._letters)
+        builder = Builder(self.plan, self.run, commit, partitions, self._on_error, self._letters)
         self.ledger = builder.ledger
         return builder.build()
 

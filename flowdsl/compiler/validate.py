@@ -12,9 +12,8 @@ from flowdsl.operators.source import BrokerSource
 from flowdsl.operators.take import Take
 from flowdsl.operators.through import Through
 from flowdsl.operators.to_list import ToList
-from flowdsl.plan.names import NamedPlan, Step, named
-from flowdsl.plan.nodes import Operator, Plan
-from flowdsl.plan.policy import ErrorPolicy
+from flowdsl.plan.names import NamedPlan, Step
+from flowdsl.plan.nodes import Operator
 
 INSIDE: dict[type[Operator], str] = {
     Take: "take ends the whole run, which a branch cannot decide: put it before the branches, or use run(count=...)",
@@ -22,19 +21,16 @@ INSIDE: dict[type[Operator], str] = {
 }
 
 
-def faults(plan: Plan, on_error: ErrorPolicy | None = None) -> list[Problem]:
-    """What is wrong with this plan; with ``on_error``, what is wrong with that policy of the run too."""
-    whole = named(plan)
+def faults(whole: NamedPlan, letters: NamedPlan | None = None) -> list[Problem]:
+    """What is wrong with this plan, and with that of the run's dead letters."""
     found = list(_of_steps(whole, inside=False))
-    letters = None if on_error is None else on_error.letters
     if letters is not None:
-        found += _of_dead_letters(named(letters.plan, "dead letters"), "on_error of the run", None)
+        found += _of_dead_letters(letters, "on_error of the run", None)
     return found
 
 
-def warnings(plan: Plan) -> list[Problem]:
+def warnings(whole: NamedPlan) -> list[Problem]:
     """What will run, but not as people expect: groups without ``within`` behind a source that may fall silent."""
-    whole = named(plan)
     if not any(isinstance(each.source, BrokerSource) for each in whole.all_sources()):
         return []
     text = "waits for a full group for as long as it takes, and holds the offsets back: give within=, the seconds after which a group leaves early"

@@ -20,7 +20,7 @@ from flowdsl.errors import BrokerError, shown
 from flowdsl.flow.stats import Stats, StepStats
 from flowdsl.operators.source import BrokerSource, all_topics, leaves
 from flowdsl.operators.values import ValuesSource
-from flowdsl.plan.names import NamedPlan, named
+from flowdsl.plan.names import NamedPlan
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.plan.policy import STOP, ErrorPolicy
 from flowdsl.processing.bounds import Bounds, Until
@@ -50,13 +50,11 @@ class Execution:
 
     def __init__(self, plan: Plan, options: Options, clock: Clock = SYSTEM_CLOCK) -> None:
         self.options, self._clock = options, clock
-        self._plan = named(plan)
         self._source = plan.source
-        self.name = self._plan.name
         self._context = new_run(clock, self._finish, flush_every=flush_seconds(options.commit))
         factory = prepare(plan, self._context, options.on_error)
-        self._factory = factory
-        values_only = not looks_at_records(self._plan, options.on_error)
+        self.plan, self._factory = factory.plan, factory
+        values_only = not looks_at_records(self.plan, options.on_error)
         consumer, topics = open_source(plan.source, self._context.switch, values_only=values_only)
         consumer.commits_start = options.commit != NEVER
         self.bounds = Bounds(clock, count=options.count, until=options.until)
@@ -135,9 +133,9 @@ class Execution:
     def _steps(self) -> Iterator[StepStats]:
         """In the order of the plan; last, what the dead letters of the run passed."""
         counts = dict(self._context.counts)
-        sources = [each.name for each in self._plan.all_sources()]
+        sources = [each.name for each in self.plan.all_sources()]
         taken = self._loop.feeder.taken
-        for name in dict.fromkeys([*self._plan.all_names(), *counts]):
+        for name in dict.fromkeys([*self.plan.all_names(), *counts]):
             count = counts.get(name) or StepCount(name)  # of a run that never had a pipeline
             is_silent = not (count.received or count.failed)  # a source that changes nothing does not count
             if name in sources and is_silent and len(sources) == 1:

@@ -92,7 +92,7 @@ class RunHandle(Generic[R]):
         await asyncio.get_running_loop().run_in_executor(None, lambda: self._leave(hurried=kind is not None))
 
     def __repr__(self) -> str:
-        return f"<run of {self._execution.name}, {'running' if self.running else 'ended'}>"
+        return f"<run of {self._execution.plan.name}, {'running' if self.running else 'ended'}>"
 
     def _run(self, outcome: Callable[[Execution], R]) -> None:
         try:

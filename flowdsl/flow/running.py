@@ -14,6 +14,7 @@ from flowdsl.flow.execution import Execution, Options, as_until
 from flowdsl.flow.handle import RunHandle
 from flowdsl.flow.signals import ending_on_signals
 from flowdsl.operators.to_list import ToList
+from flowdsl.plan.names import NamedPlan
 from flowdsl.plan.nodes import BranchInput, Plan, Upstream
 from flowdsl.plan.policy import STOP, ErrorPolicy, error_policy
 from flowdsl.plan.where import here
@@ -27,8 +28,8 @@ def run(flow: Upstream, **given: Any) -> Any:
     """Run here, with signal handlers where that is possible."""
     chosen = options(flow, **given)
     execution = Execution(flow.plan, chosen)
-    _warn(flow.plan)
-    bar = progress_bar(execution.name, execution.progress) if chosen.progress else nullcontext()
+    _warn(execution.plan)
+    bar = progress_bar(execution.plan.name, execution.progress) if chosen.progress else nullcontext()
     with ending_on_signals(execution), bar:
         execution.run()
     if execution.interrupted and execution.is_bounded:
@@ -39,7 +40,7 @@ def run(flow: Upstream, **given: Any) -> Any:
 def start(flow: Upstream, **given: Any) -> RunHandle[Any]:
     """Run in a thread."""
     execution = Execution(flow.plan, options(flow, **given))
-    _warn(flow.plan)
+    _warn(execution.plan)
     return RunHandle(execution, lambda ended: _outcome(flow.plan, ended))
 
 
@@ -86,6 +87,6 @@ def policy_of_run(flow: Upstream, on_error: Any) -> ErrorPolicy:
     return policy.grown(flow, BranchInput(where=here()))
 
 
-def _warn(plan: Plan) -> None:
+def _warn(plan: NamedPlan) -> None:
     for warning in warnings(plan):
         logger.warning("%s", warning)

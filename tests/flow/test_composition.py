@@ -323,7 +323,7 @@ def test_all_faults_come_together_each_with_its_line() -> None:
         3: through(End()),
         4: map_(parse, on_error=dead_letter(map_(parse))) | sink(keep),  # type: ignore[arg-type]  # what is refused
     }
-    found = faults((SOURCE | route(parse, ways)).plan)
+    found = faults(named((SOURCE | route(parse, ways)).plan))
     assert [each.step for each in found] == ["take", "to_list", "through", "parse#3"]
     assert [each.line for each in found] == [line + 2, line + 3, line + 4, line + 5]
     assert {each.file for each in found} == {__file__}
@@ -331,27 +331,27 @@ def test_all_faults_come_together_each_with_its_line() -> None:
 
 def test_dead_letters_do_not_end_the_run() -> None:
     letters: Any = dead_letter(take(1) | sink(keep))
-    assert [each.step for each in faults((SOURCE | map_(parse, on_error=letters) | sink(keep)).plan)] == ["take"]
+    assert [each.step for each in faults(named((SOURCE | map_(parse, on_error=letters) | sink(keep)).plan))] == ["take"]
 
 
 def test_take_inside_a_merged_flow_is_a_fault() -> None:
     flow = merge(SOURCE | take(1), SOURCE) | to_list()
-    assert [each.step for each in faults(flow.plan)] == ["take"]
+    assert [each.step for each in faults(named(flow.plan))] == ["take"]
 
 
 def test_a_flow_without_fault_has_none() -> None:
     flow = (
         SOURCE | take(3) | map_(parse, on_error=dead_letter(sink(keep))) | broadcast(sink(keep), batch(2) | sink(keep))
     )
-    assert faults(flow.plan) == []
-    assert faults((SOURCE | through(Middle()) | through(End())).plan) == []
+    assert faults(named(flow.plan)) == []
+    assert faults(named((SOURCE | through(Middle()) | through(End())).plan)) == []
 
 
 def test_a_group_without_within_behind_a_broker_is_warned_of() -> None:
     source = LocalBroker().source("orders", group_id="g")
-    assert [each.step for each in warnings((source | batch(10) | sink(keep)).plan)] == ["batch"]
-    assert warnings((source | batch(10, within=1.0) | sink(keep)).plan) == []
-    assert warnings((SOURCE | batch(10) | sink(keep)).plan) == []
+    assert [each.step for each in warnings(named((source | batch(10) | sink(keep)).plan))] == ["batch"]
+    assert warnings(named((source | batch(10, within=1.0) | sink(keep)).plan)) == []
+    assert warnings(named((SOURCE | batch(10) | sink(keep)).plan)) == []
 
 
 # -- merge --------------------------------------------------------------------------------------------------------
