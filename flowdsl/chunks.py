@@ -51,7 +51,7 @@ class Chunk(BaseValue[list[T]]):
 
     def head(self, stop: int) -> Chunk[T]:
         """The first ``stop`` values, and what they complete: everything before the next value."""
-        if stop >= len(self):
+        if stop >= len(self.values):
             return self
         return Chunk(self.values[:stop], min(self.origins.low(stop), self.mark), self.origins.part(0, stop))
 

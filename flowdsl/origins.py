@@ -144,7 +144,13 @@ class Sifted(Part):
 
     def __init__(self, whole: Origins, drops: Sequence[list[int]], length: int) -> None:
         self._drops = drops[0] if len(drops) == 1 else sorted(chain.from_iterable(drops))
-        super().__init__(whole, _left(len(whole), self._drops), length)
+        self.whole, self._length, self._positions = whole, length, None
+
+    @property
+    def positions(self) -> Sequence[int]:
+        if self._positions is None:
+            self._positions = list(_left(len(self.whole), self._drops))
+        return self._positions
 
     def position(self, index: int) -> int:
         return index + bisect_right(self._drops, index)

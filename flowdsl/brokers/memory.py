@@ -131,8 +131,10 @@ class MemoryConsumer:
 
     def _next(self) -> _Supply | None:
         """The one whose turn it is, of those that have something; an iterable makes us wait by itself."""
-        readable = (supply for supply in self._waiting if supply.partition not in self._paused)
-        return next((supply for supply in readable if supply.values.has_news), None)
+        for supply in self._waiting:
+            if supply.values.has_news and supply.partition not in self._paused:
+                return supply
+        return None
 
     def _read(self, supply: _Supply, limit: int) -> MemoryRecords:
         """Read on at the pace that the iterable keeps: a slow one must not hold up what it gave already."""

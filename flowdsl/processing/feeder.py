@@ -39,7 +39,8 @@ def polled(pipeline: ProcessingStrategy[Any]) -> None:
 
 def in_chunks(pipeline: ProcessingStrategy[Any], records: Records, start: int, stop: int) -> int:
     """One message that carries all of them: for compiled pipelines."""
-    pipeline.submit(Message(records.window(start, stop)))
+    is_whole = start == 0 and stop == len(records)
+    pipeline.submit(Message(records if is_whole else records.window(start, stop)))
     return stop - start
 
 

@@ -165,12 +165,12 @@ class Loop:
     # -- parts of it ----------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        if not self.feeder.is_empty and not self.feeder.must_read:
-            return
         if self.feeder.is_empty:
             self.feeder.resume()
-        else:
+        elif self.feeder.must_read:
             self.feeder.pause(self.pipelines.held_up_by())
+        else:
+            return
         self.bounds.begin_later(self.consumer)
         records = self._read_up_to(self.bounds.limit(self.feeder.pace.read, self.feeder.taken))
         self.membership.raise_stored()

@@ -38,7 +38,7 @@ class Pace:
         """So many records were handed on in so many seconds."""
         if seconds > 2 * SLICE_SECONDS:
             self.slice = max(1, self.slice // 2)
-        elif seconds < SLICE_SECONDS / 2 and records >= self.slice:
+        elif seconds < SLICE_SECONDS / 2 and self.slice <= records < LARGEST_SLICE:
             self.slice = min(LARGEST_SLICE, int(self.slice * growth(seconds, SLICE_SECONDS)))
         self._records += records
         self._seconds += seconds
@@ -50,7 +50,7 @@ class Pace:
             self._records, self._seconds = 0, 0.0
         count = len(records)
         step = max(1, count // SAMPLE)
-        sample = [len(value) for value in records.payload[::step] if isinstance(value, bytes)]
+        sample = [len(value) for value in records.payload[::step] if type(value) is bytes]
         mean = sum(sample) / len(sample) if sample else 0.0
         self._largest = LARGEST_READ if mean * LARGEST_READ <= READ_BYTES else max(1, int(READ_BYTES / mean))
         self.read = min(self.read, self._largest)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, NoReturn
 
@@ -92,7 +92,7 @@ class _Text(NamedTuple):
 @lru_cache(maxsize=256)
 def _written(roles: tuple[Role, ...]) -> _Text:
     """Write the loop for calls of these roles."""
-    lines = ["def loop(values, passed, drops):"]
+    lines = ["def loop(passed, drops, values):"]
     lines += [f"    k{n} = kinds[{n}]" for n, role in enumerate(roles) if role in _CHANGING]
     filters = [n for n, role in enumerate(roles) if role is Role.FILTER]
     lines += [f"    drops{n} = drops[{at}]" for at, n in enumerate(filters)]
@@ -159,12 +159,12 @@ class Loop:
         self._run: Callable[..., None] = FunctionType(self._code, names)
 
     def passed(self) -> Passed:
-        """What ``run`` is to fill."""
+        """What is to be filled."""
         return Passed(self._filters)
 
-    def run(self, passed: Passed, values: Iterator[Any]) -> None:
-        """Take values through all calls. May raise anything, at any of them."""
-        self._run(values, passed.values, passed.drops)
+    def filling(self, passed: Passed) -> Callable[[Iterator[Any]], None]:
+        """What takes values through all calls. May raise anything, at any of them."""
+        return partial(self._run, passed.values, passed.drops)
 
     def finish(self, chunk: Chunk[Any], passed: Passed) -> Chunk[Any]:
         """What goes on of the chunk, all of which came to its end."""

@@ -93,9 +93,10 @@ class Intake(Step[Any, Any]):
     def accept(self, message: Message[Any | FilteredPayload]) -> None:
         value = message.value
         records = value if isinstance(value, Records) else _single(value)
-        first = self.ledger.accept(records)
-        count = len(records)
-        chunk: Chunk[Any] = Chunk(records.payload, first + count, Arrived(records, first)) if count else progress(first)
+        ledger = self.ledger
+        first, behind = ledger.accept(records), ledger.accepted
+        is_empty = behind == first
+        chunk: Chunk[Any] = progress(first) if is_empty else Chunk(records.payload, behind, Arrived(records, first))
         self.emit(Message(chunk))
 
     def poll(self) -> None:

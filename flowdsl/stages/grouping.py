@@ -8,7 +8,7 @@ from typing import Any
 
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
-from flowdsl.origins import Member, Origins, Part, Picked
+from flowdsl.origins import Member, Origins, Picked
 from flowdsl.stages.context import StepCount
 
 SPARSE = 8
@@ -69,8 +69,8 @@ class Grouping:
         self._pieces: list[Piece] = []
         self._slim = 0
         """How many of the pieces keep no more alive than they need."""
-        self._alive = 0
-        """How many records the others keep alive."""
+        self._from = 0
+        """The others keep alive no records before this number."""
         self._since: float | None = None
         self._mark = 0
 
@@ -80,20 +80,20 @@ class Grouping:
         return len(self._values)
 
     def add(self, chunk: Chunk[Any]) -> Sequence[Chunk[Any]]:
-        self._count.received += len(chunk)
-        self._mark = chunk.mark
+        before, self._mark = self._mark, chunk.mark
         if not chunk.values:
             return () if self._values else (chunk,)
         groups: list[Any] = []
         origins: list[list[Piece]] = []
-        start, end = 0, len(chunk)
+        start, end = 0, len(chunk.values)
+        self._count.received += end
         while end - start >= self._size - len(self._values):
             stop = start + self._size - len(self._values)
-            self._hold(chunk, start, stop)
+            self._hold(chunk, start, stop, before)
             groups.append(self._take(origins))
             start = stop
         if start < end:
-            self._hold(chunk, start, end)
+            self._hold(chunk, start, end, before)
         if not groups:
             return ()
         self._count.emitted += len(groups)
@@ -115,31 +115,29 @@ class Grouping:
     def deadline(self) -> float | None:
         return None if self._since is None or self._within is None else self._since + self._within
 
-    def _hold(self, chunk: Chunk[Any], start: int, stop: int) -> None:
+    def _hold(self, chunk: Chunk[Any], start: int, stop: int, before: int) -> None:
+        """Add these values of a chunk. ``before``: the mark of what came before it."""
         if start == stop:
             return
-        if not self._values and self._within is not None:
-            self._since = self._clock()
-        part = chunk.values if self._values and stop - start == len(chunk) else chunk.values[start:stop]
         if self._values:
-            self._values += part
+            self._values += chunk.values if stop - start == len(chunk.values) else chunk.values[start:stop]
         else:
-            self._values = part
-        origins = chunk.origins
-        self._pieces.append((origins, start, stop))
-        self._alive += len(origins.whole) if isinstance(origins, Part) else len(origins)
-        if self._alive > FEW and self._alive > SPARSE * len(self._values):
-            self._slim_down()
+            self._values, self._from = chunk.values[start:stop], before
+            if self._within is not None:
+                self._since = self._clock()
+        self._pieces.append((chunk.origins, start, stop))
+        alive = chunk.mark - self._from
+        if alive > FEW and alive > SPARSE * len(self._values):
+            self._slim_down(chunk.mark)
 
-    def _slim_down(self) -> None:
+    def _slim_down(self, mark: int) -> None:
         """Let go of the records that passed by and are not in the group."""
         self._pieces[self._slim :] = [slim(piece) for piece in self._pieces[self._slim :]]
-        self._slim, self._alive = len(self._pieces), 0
+        self._slim, self._from = len(self._pieces), mark
 
     def _take(self, origins: list[list[Piece]]) -> Any:
         values, pieces = self._values, self._pieces
-        self._values, self._pieces, self._since = [], [], None
-        self._slim = self._alive = 0
+        self._values, self._pieces, self._since, self._slim = [], [], None, 0
         origins.append(pieces)
         return self._make(values)
 

@@ -13,14 +13,21 @@ class Loops:
 
     def __init__(self, kernels: Sequence[Fusable]) -> None:
         self._kernels = kernels
-        self._made: dict[tuple[int, frozenset[int]], Loop] = {}
+        self._made: dict[tuple[int, frozenset[int]], Loop | Kernel] = {}
 
-    def at(self, index: int, waits: frozenset[int]) -> Loop:
-        """The calls from there on. ``waits``: kernels before which something waits, so that it may have to be met."""
+    def at(self, index: int, waits: frozenset[int]) -> Loop | Kernel:
+        """The kernel there, or all calls from there on. ``waits``: where something waits that may have to be met."""
         key = index, waits
-        if key not in self._made:
-            kernels = self._kernels
-            stops = (at for at in range(index + 1, len(kernels)) if isinstance(kernels[at], Kernel) or at in waits)
-            calls = kernels[index : next(stops, len(kernels))]
-            self._made[key] = Loop([each for each in calls if isinstance(each, Call)])
-        return self._made[key]
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._make(index, waits)
+        return made
+
+    def _make(self, index: int, waits: frozenset[int]) -> Loop | Kernel:
+        kernels = self._kernels
+        first = kernels[index]
+        if isinstance(first, Kernel):
+            return first
+        stops = (at for at in range(index + 1, len(kernels)) if isinstance(kernels[at], Kernel) or at in waits)
+        calls = kernels[index : next(stops, len(kernels))]
+        return Loop([each for each in calls if isinstance(each, Call)])

@@ -23,10 +23,7 @@ class Parking:
     """What waits, in the order in which it came."""
 
     def __init__(self) -> None:
-        self._works: list[Work] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._works)
+        self.works: list[Work] = []
 
     def set_aside(self, work: Work, kernel: Fusable) -> list[Work]:
         """Park a failed value if it is to be tried again; returns what is to be done now: it, or what is behind it."""
@@ -71,12 +68,12 @@ class Parking:
 
         Of a partition what is further on came first: at later kernels, and among those of one in the order of arrival.
         """
-        kernels = {work.index for work in self._works if work.again_at is not None and work.again_at <= now}
+        kernels = {work.index for work in self.works if work.again_at is not None and work.again_at <= now}
         out, rest = list[Work](), list[Work]()
-        for work in self._works:
+        for work in self.works:
             is_due = work.index in kernels and (work.again_at is None or work.again_at <= now)
             (out if is_due else rest).append(work)
-        self._works = rest
+        self.works = rest
         out.sort(key=lambda work: -work.index)
         lowest: float = inf
         for work in reversed(out):
@@ -87,9 +84,9 @@ class Parking:
 
     def next(self) -> float | None:
         """When something is to be tried again."""
-        if not self._works:
+        if not self.works:
             return None
-        return min((work.again_at for work in self._works if work.again_at is not None), default=None)
+        return min((work.again_at for work in self.works if work.again_at is not None), default=None)
 
     def is_worth_waiting_for(self, until: float | None) -> bool:
         """Whether something is to be tried again before that moment; None: whenever."""
@@ -98,21 +95,21 @@ class Parking:
 
     def floor(self, top: int) -> int:
         """The lowest number of a record that waits; ``top`` where none does."""
-        if not self._works:
+        if not self.works:
             return top
-        return min(work.chunk.origins.low(0) for work in self._works)
+        return min(work.chunk.origins.low(0) for work in self.works)
 
     @property
     def kernels(self) -> frozenset[int]:
         """Before which of them something waits."""
-        return frozenset(work.index for work in self._works) if self._works else NONE
+        return frozenset(work.index for work in self.works) if self.works else NONE
 
     def _held(self, index: int) -> set[Partition]:
-        return set[Partition]().union(*(work.lanes for work in self._works if work.index == index))
+        return set[Partition]().union(*(work.lanes for work in self.works if work.index == index))
 
     def _keep(self, work: Work) -> None:
         work.lanes = set[Partition]().union(*partitions_of(work.chunk))
-        self._works.append(work)
+        self.works.append(work)
 
 
 def partitions_of(chunk: Chunk[Any]) -> list[set[Partition]]:

@@ -16,7 +16,7 @@ from flowdsl.stages.guard import guarded
 from flowdsl.stages.kernel import Fusable, Kernel, Unusable
 from flowdsl.stages.ledger import MOST_APART
 from flowdsl.stages.loops import Loops
-from flowdsl.stages.parking import Parking
+from flowdsl.stages.parking import NONE, Parking
 from flowdsl.stages.switch import GRACE, Switch
 from flowdsl.stages.work import Work
 from flowdsl.strategies.interface import ProcessingStrategy
@@ -57,11 +57,13 @@ class Segment(Step[Any, Any]):
         if self._ended:
             return
         self._top = max(self._top, chunk.mark)
-        self._work.append(Work(0, chunk))
+        self._enter(chunk)
         self._run()
 
     def has_room(self) -> bool:
-        return not (self._outbox or self._work) and self._top < self._parking.floor(self._top) + MOST_APART
+        if self._outbox or self._work:
+            return False
+        return not self._parking.works or self._top < self._parking.floor(self._top) + MOST_APART
 
     def is_busy(self) -> bool:
         if self._closed and self._until is None and self._switch.stopping:
@@ -76,7 +78,7 @@ class Segment(Step[Any, Any]):
     def advance(self) -> None:
         if self._work:
             self._run()
-        if self._parking and not (self._work or self._outbox or self._ended):
+        if self._parking.works and not (self._work or self._outbox or self._ended):
             self._try_again()
         if self._owes_progress and not (self._work or self._ended):
             self._owes_progress = False
@@ -100,7 +102,7 @@ class Segment(Step[Any, Any]):
         if self._outbox:
             return None
         collected = None if self._collector is None else self._collector.deadline()
-        again = self._parking.next()
+        again = self._parking.next() if self._parking.works else None
         return again if collected is None else collected if again is None else min(collected, again)
 
     def _run(self) -> None:
@@ -109,7 +111,7 @@ class Segment(Step[Any, Any]):
             if work.failure is not None and not self._settle(work):
                 return
             self._work.pop()
-            self._enter(work)
+            self._enter(work.chunk, work)
 
     def _try_again(self) -> None:
         """Whose time has come goes on, before what waits behind it; then, even if that takes a while, what all that completes."""
@@ -136,30 +138,32 @@ class Segment(Step[Any, Any]):
         work.drop_failed(kernel)
         return True
 
-    def _enter(self, work: Work) -> None:
-        """Take a chunk through the kernels, as far as it goes."""
-        chunk, index, known, attempts = work.chunk, work.index, work.results, work.attempts
+    def _enter(self, chunk: Chunk[Any], work: Work | None = None) -> None:
+        """Take a chunk through the kernels, as far as it goes: from the first on, or as this work says."""
+        index, known, attempts, passes = (0, None, 0, False) if work is None else work.place
+        loops = self._loops = self._loops or Loops(self.kernels)  # instruments may have put others in their place
         while index < len(self.kernels) and chunk.values:
-            kernel = self.kernels[index]
-            if self._parking and not (work.passes and index == work.index):
-                free = self._parking.keep_behind(Work(index, chunk, known))
-                if free is None:
-                    return
-                chunk, known = free.chunk, free.results
-            if isinstance(kernel, Kernel):
-                out, after = self._through(kernel, index, chunk, known, attempts), index + 1
+            waits = NONE
+            if self._parking.works:
+                if not passes:
+                    free = self._parking.keep_behind(Work(index, chunk, known))
+                    if free is None:
+                        return
+                    chunk, known = free.chunk, free.results
+                waits = self._parking.kernels
+            part = loops.at(index, waits)
+            if isinstance(part, Loop):
+                out, after = self._through_calls(part, index, chunk, attempts), index + len(part.calls)
             else:
-                self._loops = self._loops or Loops(self.kernels)  # instruments may have put others in their place
-                loop = self._loops.at(index, self._parking.kernels)
-                out, after = self._through_calls(loop, index, chunk, attempts), index + len(loop.calls)
+                out, after = self._through(part, index, chunk, known or [], attempts), index + 1
             if out is None:
                 return
-            chunk, index, known, attempts = out, after, [], 0
+            chunk, index, known, attempts, passes = out, after, None, 0, False
         self._leave(chunk)
 
     def _leave(self, chunk: Chunk[Any]) -> None:
         """Hand on what passed all kernels, with no higher mark than what waits allows."""
-        if self._parking:
+        if self._parking.works:
             chunk = copy(chunk)  # other branches may have the same one
             chunk.mark = min(chunk.mark, self._parking.floor(self._top))
         if self._collector is not None:
@@ -170,11 +174,11 @@ class Segment(Step[Any, Any]):
     def _through_calls(self, loop: Loop, index: int, chunk: Chunk[Any], attempts: int) -> Chunk[Any] | None:
         """Neighbouring calls. None: nothing goes on now, what there is to do was put on the stack."""
         passed = loop.passed()
-        error = guarded(self._switch, chunk.values, partial(loop.run, passed))
+        error = guarded(self._switch, chunk.values, loop.filling(passed))
         done = passed.records
         out = loop.finish(chunk.head(done), passed)
         if error is None:
-            if done < len(chunk):
+            if done < len(chunk.values):
                 self._end()
             return out
         rest = chunk.tail(done)

@@ -40,6 +40,11 @@ class Work:
         self.attempts = attempts
         self.failure = Failure(kernel.step.site, error, given, members, attempts)
 
+    @property
+    def place(self) -> tuple[int, list[Any], int, bool]:
+        """At which step it is, what is known of it there, the attempts made, and whether it passes who waits."""
+        return self.index, self.results, self.attempts, self.passes
+
     def drop_failed(self, kernel: Fusable) -> None:
         """What failed is dealt with: go on behind it."""
         self.chunk = self.chunk.tail(len(self.chunk) if kernel.whole else 1)

@@ -83,11 +83,11 @@ OFFSETS = (
         "filtered offsets are forgotten behind a group",
         "2: filtered results carry their offsets",
         "stages/grouping.py",
-        """        self._mark = chunk.mark
-        if not chunk.values:""",
-        """        if chunk.values:
+        "        before, self._mark = self._mark, chunk.mark\n",
+        """        before = self._mark
+        if chunk.values:
             self._mark = chunk.mark
-        if not chunk.values:""",
+""",
     ),
     Mutant(
         "a value behind a filter is taken for one that was dropped",

@@ -126,8 +126,8 @@ STAGES = (
         "no room is no reason to reject",
         "10: every queue is bounded, and order is kept",
         "stages/segment.py",
-        "return not (self._outbox or self._work) and self._top",
-        "return self._top",
+        "        if self._outbox or self._work:\n            return False\n",
+        "",
     ),
     Mutant(
         "what came before a failing record is dropped with it",
@@ -149,7 +149,7 @@ STAGES = (
         "the rest of a chunk is passed over by calls when the run ends",
         "8: the slice ends after the record in hand, the rest is carried",
         "stages/segment.py",
-        """            if done < len(chunk):
+        """            if done < len(chunk.values):
                 self._end()
             return out""",
         "            return out",

@@ -100,8 +100,8 @@ SLOW_MUTANTS = (
         "what was set aside is forgotten when it was tried again",
         "1: every record is delivered",
         "stages/parking.py",
-        "        self._works = rest\n",
-        "        self._works = []\n",
+        "        self.works = rest\n",
+        "        self.works = []\n",
     ),
     Mutant(
         "what is to be produced again counts as acknowledged",
