@@ -8,6 +8,7 @@ could not read; from then on the consumer is read while paused, so that it stays
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -70,6 +71,8 @@ class Feeder:
         """How many records the pipelines of this run took."""
         self._records: Records | None = None
         self._at = 0
+        self._behind: deque[Records] = deque()
+        """What was read while records waited: positions, as a rule, since partitions are paused then."""
         self._waiting_since: float | None = None
         self._assigned: set[Partition] = set()
         self._paused = False
@@ -84,14 +87,19 @@ class Feeder:
         return self._paused or (self._waiting_since is not None and self._clock() - self._waiting_since >= PAUSE_AFTER)
 
     def give(self, records: Records) -> None:
-        """Take what a read brought. Only when empty. A position alone is nothing that could be a message of its own."""
-        if len(records) or (records.positions and self._before_each is None):
-            self.pace.arrived(records)
-            self._records, self._at, self._waiting_since = records, 0, self._clock()
+        """Take what a read brought, behind what waits. A position alone is nothing that could be a message of its own."""
+        if not (len(records) or (records.positions and self._before_each is None)):
+            return
+        if self._records is not None:
+            self._behind.append(records)
+            return
+        self.pace.arrived(records)
+        self._records, self._at, self._waiting_since = records, 0, self._clock()
 
     def drop(self) -> None:
         """Forget what waits: it will be read again, or belongs to somebody else."""
         self._records, self._at = None, 0
+        self._behind.clear()
 
     def feed(self, pipeline: ProcessingStrategy[Any]) -> bool:
         """Hand on what waits, for a while. False: the pipeline rejected it."""
@@ -145,3 +153,5 @@ class Feeder:
         self.taken += taken
         if self._records is not None and self._at >= len(self._records):
             self._records, self._at, self._waiting_since = None, 0, None
+            if self._behind:
+                self.give(self._behind.popleft())

@@ -177,7 +177,7 @@ class Loop:
         if self._on_ready is not None and self.membership.was_assigned:
             self._on_ready()
             self._on_ready = None
-        if self.membership.settle() and self.feeder.is_empty:
+        if self.membership.settle():
             records = self.bounds.within(records)
             if self._invalid is not None:
                 self._invalid.read(records)

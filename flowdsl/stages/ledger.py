@@ -83,9 +83,7 @@ class Ledger:
     def committable(self) -> dict[Partition, int]:
         """The next offset to read of each partition of which something is done."""
         self._pop_done()  # a read that brought a position and no records is done as soon as what came before it is
-        for records in self._passed:
-            self._offsets.update(records.committable)
-        self._passed.clear()
+        self._tell_passed()
         offsets = dict(self._offsets)
         if self._entries:
             first = self._entries[0]
@@ -107,7 +105,12 @@ class Ledger:
             if self._exact and self._exact[0] is entry:
                 self._exact.popleft()
             if entry.positions:
+                self._tell_passed()  # a read may bring records, and their positions come with a later one, or never
                 self._offsets.update(entry.positions)
-                self._passed.clear()  # windows of the same read: its positions say more
             elif entry.records is not None:
                 self._passed.append(entry.records)
+
+    def _tell_passed(self) -> None:
+        for records in self._passed:
+            self._offsets.update(records.committable)
+        self._passed.clear()

@@ -6,7 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
-from flowdsl.processing import StreamProcessor
+import pytest
+
+from flowdsl import LocalBroker, sink, through
+from flowdsl.processing import IMMEDIATE, StreamProcessor
+from flowdsl.processing.bounds import Chosen
+from flowdsl.processing.loop import Loop
+from flowdsl.stages.switch import Switch
 from flowdsl.strategies import (
     Commit,
     CommitOffsets,
@@ -21,6 +27,7 @@ from flowdsl.testing.feed import Feed, FeedConsumer
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import Record
 from tests.processing.running import P0, TOPIC
+from tests.strategies.doubles import Passing
 
 P1 = Partition(TOPIC, 1)
 PATIENCE = 2.0
@@ -168,6 +175,68 @@ def test_assignment_under_back_pressure_is_paused_too_and_nothing_is_lost() -> N
     assert sorted(value for value, _ in scene.taken) == [b"0", b"1", b"10", b"11", b"12"]
     assert scene.feed.committed == {P0: 2, P1: 3}
     assert scene.consumer.paused == set()
+
+
+class Late(FeedConsumer):
+    """Tells where it stands one read late, as happens where partitions change hands during a read.
+
+    Transactions end behind all records, so that it stands one further than these do.
+    """
+
+    def __init__(self, feed: Feed, clock: VirtualClock) -> None:
+        super().__init__(feed)
+        self._clock = clock
+        self._untold: dict[Partition, int] = {}
+
+    def read(self, limit: int, timeout: float) -> Any:
+        read = super().read(limit, timeout)
+        if not len(read):
+            self._clock.sleep(timeout)
+        told, self._untold = self._untold, {partition: at + 1 for partition, at in read.positions.items()}
+        return Chosen(read, range(len(read)), told)
+
+
+class Until(Passing):
+    """Rejects what comes before that moment."""
+
+    def __init__(self, clock: VirtualClock, moment: float, downstream: ProcessingStrategy[Any]) -> None:
+        super().__init__(downstream)
+        self._clock, self._moment = clock, moment
+
+    def submit(self, message: Message[Any]) -> None:
+        if self._clock() < self._moment:
+            raise MessageRejected
+        super().submit(message)
+
+
+class HeldUp(ProcessingStrategyFactory[Any]):
+    """In the middle of a flow, or with commits of its own."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Any, downstream: Any = None
+    ) -> ProcessingStrategy[Any]:
+        return Until(self._clock, 10.0, downstream or CommitOffsets(commit))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_position_that_is_told_under_back_pressure_is_committed_behind_the_records_that_wait(compiled: bool) -> None:
+    clock, feed = VirtualClock(), Feed()
+    held: Any = HeldUp(clock)
+    flow: Any = LocalBroker().source(TOPIC.name, group_id="g") | through(held) | sink(lambda _: None)
+    factory = flow.compile() if compiled else held
+    consumer = Late(feed, clock)
+    loop = Loop(consumer, [TOPIC.name], factory, clock=clock, switch=Switch(clock), policy=IMMEDIATE)
+    loop.begin()
+    consumer.assign([P0])
+    while loop.feeder.is_empty:  # the steps take some before there is no room any more
+        feed.append(P0, Record(TOPIC.name, 0, feed.end(P0), None, b"r"))
+        loop.turn()
+    while clock() < 20.0:
+        loop.turn()
+    assert feed.committed == {P0: feed.end(P0) + 1}
 
 
 def test_shutdown_under_back_pressure_ends_and_commits_what_was_taken() -> None:
