@@ -6,12 +6,13 @@ A handle is any consumer of librdkafka. Nothing here joins a group, makes a topi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from flowdsl.brokers.kafka.errors import error_of, is_away, is_refused, is_unknown, sorted_error
+from flowdsl.brokers.kafka.errors import error_of, is_away, is_outdated, is_refused, is_unknown, sorted_error
 from flowdsl.brokers.kafka.places import Places, theirs
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.outgoing import to_milliseconds
@@ -119,9 +120,16 @@ class Asker:
             refusal = self._weather.refusal()
             if refusal is not None:
                 raise sorted_error(refusal, doing, self.name)
-            if not is_away(error) or deadline.expired:
+            if not (is_away(error) or is_outdated(error)) or deadline.expired:
                 raise sorted_error(self._weather.reason(error), doing, self.name)
+            if is_outdated(error):
+                self._learn()
             deadline.pause(_PAUSE)
+
+    def _learn(self) -> None:
+        """Have librdkafka ask for partitions and leaders anew: by itself it may do so much later."""
+        with suppress(KafkaException):  # the question that follows tells what is wrong
+            self.handle.list_topics(timeout=_ATTEMPT)
 
     def _hear(self, message: Message | None) -> None:
         told = None if message is None else message.error()

@@ -103,6 +103,11 @@ def is_unknown(error: KafkaError) -> bool:
     return error.code() in _UNKNOWN
 
 
+def is_outdated(error: KafkaError) -> bool:
+    """The client knows too little of a partition that is there: what it heard last came from a broker that had just begun."""
+    return error.code() == KafkaError._UNKNOWN_PARTITION  # noqa: SLF001  # as above
+
+
 def is_rebalancing(error: KafkaError) -> bool:
     """The group deals partitions anew, or just did: what was said in its older generation is said again."""
     return error.code() in _REBALANCING and not error.fatal()

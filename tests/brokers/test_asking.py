@@ -1,0 +1,49 @@
+"""Questions to a broker that has just begun are asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from flowdsl import Partition, Topic, TopicNotFound
+from flowdsl.brokers.kafka.asking import Asker
+from flowdsl.brokers.kafka.weather import Weather
+
+PLACE = Partition(Topic("t"), 0)
+UNKNOWN = KafkaError._UNKNOWN_PARTITION  # librdkafka's own errors are named so
+
+
+class Outdated:
+    """The part of librdkafka's consumer that is used: knows a partition once it has asked so many times for all topics."""
+
+    def __init__(self, needed: int) -> None:
+        self.needed = needed
+
+    def list_topics(self, *, timeout: float) -> None:
+        assert timeout > 0
+        self.needed -= 1
+
+    def committed(self, asked: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return self.offsets_for_times(asked, timeout)
+
+    def offsets_for_times(self, asked: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        assert timeout > 0
+        if self.needed > 0:
+            raise KafkaException(KafkaError(UNKNOWN))
+        return [TopicPartition(each.topic, each.partition, 7) for each in asked]
+
+
+def asker(handle: Any) -> Asker:
+    return Asker(handle, "a Kafka", Weather("a Kafka"), lambda: None)
+
+
+def test_client_that_learnt_too_little_of_a_broker_that_began_asks_for_its_partitions_anew() -> None:
+    assert asker(Outdated(2)).ends([PLACE]) == {PLACE: 7}
+
+
+def test_partition_that_stays_unknown_is_told() -> None:
+    with pytest.raises(TopicNotFound, match="asking for committed offsets"):
+        asker(Outdated(1_000_000)).committed([PLACE], seconds=0.2)
