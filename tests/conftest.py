@@ -14,7 +14,7 @@ from tests.kafka.fixtures import g, kafka, kafka_address, own_kafka, t
 
 __all__ = ["g", "kafka", "kafka_address", "own_kafka", "t"]
 
-GRACE = 2.0
+GRACE = 10.0
 """Seconds that a thread which was told to end may still take."""
 
 # A shell's background job ignores SIGINT, and so would every process that a test starts and means to interrupt.

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flowdsl import Kafka
+from flowdsl import BrokerUnreachable, Kafka
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 90.0
+PATIENCE = 150.0
 """Seconds that something may take which takes two on a machine that does nothing else."""
 
 
@@ -32,6 +32,15 @@ def fill(kafka: Kafka, topic: str, records: int, *, partitions: int = 1) -> None
 
 def add(kafka: Kafka, topic: str, numbers: range, *, partitions: int = 1) -> None:
     kafka.write(topic, map(str, numbers), partition=lambda value: int(value) % partitions)
+
+
+def answers(kafka: Kafka, topic: str) -> bool:
+    """Whether the topic can be read: a broker that is up again may need a while longer than it promises to users."""
+    try:
+        kafka.read(topic, count=1)
+    except BrokerUnreachable:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -42,12 +42,12 @@ def test_poisoned_batch_is_not_written_and_a_mended_function_brings_the_rest(kaf
     fill(kafka, t, 300)
     written: list[list[int]] = []
     with pytest.raises(StepFailed) as info:
-        flow_of(kafka, t, g, parse, written).run(until="end", timeout=60.0)
+        flow_of(kafka, t, g, parse, written).run(until="end", timeout=120.0)
     failed = info.value
     assert (failed.step, failed.topic, failed.partition, failed.offset, failed.value) == ("parse", t, 0, POISON, b"137")
     assert written == [list(range(100))]
     assert kafka.committed(g) == {at(t): 100}
-    flow_of(kafka, t, g, int, written).run(until="end", timeout=60.0)
+    flow_of(kafka, t, g, int, written).run(until="end", timeout=120.0)
     assert written == [list(range(100)), list(range(100, 200)), list(range(200, 300))]
     assert kafka.committed(g) == {at(t): 300}
 
@@ -55,7 +55,7 @@ def test_poisoned_batch_is_not_written_and_a_mended_function_brings_the_rest(kaf
 def test_poison_is_skipped(kafka: Kafka, t: str, g: str) -> None:
     fill(kafka, t, 300)
     written: list[list[int]] = []
-    flow_of(kafka, t, g, parse, written).run(until="end", timeout=60.0, on_error="skip")
+    flow_of(kafka, t, g, parse, written).run(until="end", timeout=120.0, on_error="skip")
     assert [number for group in written for number in group] == [n for n in range(300) if n != POISON]
     assert kafka.committed(g) == {at(t): 300}
 
@@ -65,7 +65,7 @@ def test_poison_becomes_a_dead_letter(kafka: Kafka, t: str, g: str) -> None:
     kafka.create_topic(f"{t}-dead")
     written: list[list[int]] = []
     letters = dead_letter(kafka.sink(f"{t}-dead"))
-    flow_of(kafka, t, g, parse, written).run(until="end", timeout=60.0, on_error=letters)
+    flow_of(kafka, t, g, parse, written).run(until="end", timeout=120.0, on_error=letters)
     assert [number for group in written for number in group] == [n for n in range(300) if n != POISON]
     (letter,) = kafka.read(f"{t}-dead")
     assert letter.value == b"137"
@@ -114,14 +114,14 @@ def test_whatever_a_function_raises_nothing_is_lost_and_nothing_is_silent(
     told: list[BaseException] = []
     flow = kafka.source(t, group_id=g) | map_(moody) | sink(delivered.append)
     with pytest.raises((StepFailed, KeyboardInterrupt, SystemExit)) as info:
-        flow.run(until="end", timeout=60.0, commit=immediately)
+        flow.run(until="end", timeout=120.0, commit=immediately)
     told.append(info.value)
     if issubclass(error, Exception):
         assert isinstance(info.value, StepFailed)
         assert (info.value.offset, type(info.value.__cause__)) == (where, error)
     assert delivered == list(range(where))
     assert kafka.committed(g) == {at(t): where}
-    flow.run(until="end", timeout=60.0)
+    flow.run(until="end", timeout=120.0)
     assert delivered == list(range(500))
     assert kafka.committed(g) == {at(t): 500}
 

@@ -18,8 +18,8 @@ def test_member_whose_identity_was_taken_over_ends_with_fenced(kafka: Kafka, t: 
     wait_for(lambda: sum(kafka.committed(g).values()) == 10)
     with flow.start(commit=every(seconds=0.2)) as newer:
         with pytest.raises(Fenced, match=r"group\.instance\.id"):
-            older.result(timeout=60)
+            older.result(timeout=120)
         add(kafka, t, range(10, 20))
         wait_for(lambda: sum(kafka.committed(g).values()) == 20)
-        newer.stop(timeout=60)
+        newer.stop(timeout=120)
     assert set(values) == set(range(20))

@@ -27,9 +27,9 @@ def test_callback_that_raises_loses_nothing(kafka: Kafka, t: str, g: str) -> Non
     flow = kafka.source(t, group_id=g, decode=int, settings=settings) | sink(values.append)
     mended = kafka.source(t, group_id=g, decode=int) | sink(values.append)
     with pytest.raises(RuntimeError, match="a callback that fails"):
-        flow.run(until="end", timeout=60.0, commit=every(seconds=0.05))
+        flow.run(until="end", timeout=120.0, commit=every(seconds=0.05))
     assert next(calls) > 0
-    mended.run(until="end", timeout=60.0)
+    mended.run(until="end", timeout=120.0)
     assert sorted(set(values)) == list(range(20_000))
     assert values == sorted(values), "nothing was passed over before it was read"
 
@@ -54,20 +54,20 @@ def test_interrupted_cell_loses_nothing(kafka: Kafka, kafka_address: str, t: str
     client = manager.blocking_client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=120)
         cell = CELL.format(address=kafka_address, topic=t, group=g)
-        client.execute_interactive(cell, timeout=60, output_hook=lambda _: None)
+        client.execute_interactive(cell, timeout=120, output_hook=lambda _: None)
         for _ in range(3):
             client.execute("flow.run()")
             before = sum(kafka.committed(g).values())
             wait_for(lambda: sum(kafka.committed(g).values()) > before)  # noqa: B023  # waited for in this turn
             manager.interrupt_kernel()
-            assert client.get_shell_msg(timeout=60)["content"]["status"] == "ok", "an unbounded run returns"
+            assert client.get_shell_msg(timeout=120)["content"]["status"] == "ok", "an unbounded run returns"
         add(kafka, t, range(20_000, 20_001))
         found: list[str] = []
         client.execute_interactive(
             "flow.run(until='end'); print(sorted(set(values)) == list(range(20_001)), values == sorted(values))",
-            timeout=60,
+            timeout=120,
             output_hook=lambda message: found.append(str(message["content"].get("text", message["content"]))),
         )
         assert "True True" in "".join(found)

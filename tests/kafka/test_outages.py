@@ -7,7 +7,7 @@ import time
 import pytest
 
 from flowdsl import Kafka, every, sink
-from tests.kafka.helpers import add, fill, wait_for
+from tests.kafka.helpers import add, answers, fill, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
 from tests.kafka.server import KafkaServer
 
@@ -37,11 +37,12 @@ def test_flow_goes_on_after_a_restart_of_the_broker(
                 down(own_kafka)
                 time.sleep(4.0)
                 up(own_kafka)
+                wait_for(lambda: answers(kafka, t))
                 add(kafka, t, range(100 * turn, 100 * turn + 100), partitions=2)
                 wait_for(lambda: set(values) >= set(range(100 * turn + 100)))  # noqa: B023  # waited for in this turn
                 told = [record.message for record in caplog.records if "cannot be reached" in record.message]
                 assert len(told) <= 3, "one line of each: two readers, and who writes the copy"
             wait_for(lambda: sum(kafka.lag(g).values()) == 0 and sum(kafka.lag(f"{g}-copy").values()) == 0)
             for handle in (seen, copied):
-                handle.stop(timeout=60)
+                handle.stop(timeout=120)
         assert {int(record.value or b"-1") for record in kafka.read(f"{t}-out")} == set(range(400))

@@ -25,7 +25,7 @@ def test_key_headers_timestamp_and_null_are_inherited(kafka: Kafka, t: str, g: s
     headers = [("trace", b"1"), ("empty", None)]
     kafka.write(t, ["v", None], key="customer-1", headers=headers, timestamp=NOON)
     flow = kafka.source(t, group_id=g, tombstones="keep") | filter_(lambda _: True) | kafka.sink(f"{t}-out")
-    flow.run(until="end", timeout=60.0)
+    flow.run(until="end", timeout=120.0)
     records = kafka.read(f"{t}-out")
     assert [record.value for record in records] == [b"v", None]
     for record in records:
@@ -38,7 +38,7 @@ def test_each_record_goes_where_it_says(kafka: Kafka, t: str, g: str) -> None:
         kafka.create_topic(f"{t}-{parity}")
     numbers = kafka.source(t, group_id=g) | map_(int)
     flow = numbers | kafka.sink(lambda n: f"{t}-{n % 2}", key=str, headers=lambda n: [("n", b"%d" % n)], encode=JSON)
-    flow.run(until="end", timeout=60.0)
+    flow.run(until="end", timeout=120.0)
     assert [record.value for record in kafka.read(f"{t}-1")] == [b"1", b"3", b"5", b"7", b"9"]
     assert [record.key for record in kafka.read(f"{t}-0")] == [b"0", b"2", b"4", b"6", b"8"]
 
@@ -52,7 +52,7 @@ def test_record_that_spoils_its_batch_is_named(kafka: Kafka, t: str, g: str) -> 
     kafka.create_topic(f"{t}-out")
     flow = kafka.source(t, group_id=g) | map_(int) | kafka.sink(f"{t}-out", timestamp=when, encode=str)
     with pytest.raises(StepFailed) as info:
-        flow.run(until="end", timeout=60.0)
+        flow.run(until="end", timeout=120.0)
     assert (info.value.offset, info.value.count) == (137, 1)
     assert kafka.committed(g) == {at(t): 137}
     sent = {int(record.value or b"-1") for record in kafka.read(f"{t}-out")}
@@ -64,7 +64,7 @@ def test_record_that_spoils_its_batch_is_skipped_alone(kafka: Kafka, t: str, g: 
     fill(kafka, t, 300)
     kafka.create_topic(f"{t}-out")
     flow = kafka.source(t, group_id=g) | map_(int) | kafka.sink(f"{t}-out", timestamp=when, encode=str, on_error="skip")
-    stats = flow.run(until="end", timeout=60.0)
+    stats = flow.run(until="end", timeout=120.0)
     assert stats.failed == 1
     assert kafka.committed(g) == {at(t): 300}
     sent = {int(record.value or b"-1") for record in kafka.read(f"{t}-out")}
@@ -77,7 +77,7 @@ def test_record_that_spoils_its_batch_is_told_from_others_with_the_same_value(ka
     same = kafka.sink(
         f"{t}-out", timestamp=when, headers=lambda n: [("n", b"%d" % n)], encode=lambda _: b"same", on_error="skip"
     )
-    stats = (kafka.source(t, group_id=g) | map_(int) | same).run(until="end", timeout=60.0)
+    stats = (kafka.source(t, group_id=g) | map_(int) | same).run(until="end", timeout=120.0)
     assert stats.failed == 1
     assert kafka.committed(g) == {at(t): 300}
     sent = {int(record.headers[0][1] or b"-1") for record in kafka.read(f"{t}-out")}
@@ -89,7 +89,7 @@ def test_record_that_is_too_large_is_named(kafka: Kafka, t: str, g: str) -> None
     kafka.create_topic(f"{t}-out", settings={"max.message.bytes": "10000"})
     flow = kafka.source(t, group_id=g) | map_(lambda value: b"x" * (20_000 if value == b"13" else 10))
     with pytest.raises(StepFailed) as info:
-        (flow | kafka.sink(f"{t}-out")).run(until="end", timeout=60.0)
+        (flow | kafka.sink(f"{t}-out")).run(until="end", timeout=120.0)
     assert (info.value.offset, info.value.value) == (13, b"13")
     assert kafka.committed(g) == {at(t): 13}
 
@@ -98,7 +98,7 @@ def test_queue_that_is_full_holds_records_back(kafka: Kafka, t: str, g: str) -> 
     fill(kafka, t, 5000)
     kafka.create_topic(f"{t}-out")
     small = {"queue.buffering.max.messages": 50}
-    stats = (kafka.source(t, group_id=g) | kafka.sink(f"{t}-out", settings=small)).run(until="end", timeout=90.0)
+    stats = (kafka.source(t, group_id=g) | kafka.sink(f"{t}-out", settings=small)).run(until="end", timeout=150.0)
     assert stats.delivered == 5000
     assert [record.value for record in kafka.read(f"{t}-out")] == [str(number).encode() for number in range(5000)]
     assert kafka.committed(g) == {at(t): 5000}

@@ -46,14 +46,14 @@ class Member:
 
     def __init__(self, kafka: Kafka, topic: str, group: str, protocol: str, values: list[int]) -> None:
         self.gate = threading.Event()
-        settings = {**settings_of(protocol), "max.poll.interval.ms": 6000}  # a rebalance waits for a third of it
+        settings = {**settings_of(protocol), "max.poll.interval.ms": 9000}  # a rebalance waits for a third of it
         source: Flow[bytes] = kafka.source(topic, group_id=group, settings=settings)
         flow: Any = source | through(Holding(self.gate)) | map_(int) | sink(values.append)
         self.handle = flow.start(commit=OFTEN)
 
     def stop(self) -> None:
         self.gate.set()
-        self.handle.stop(timeout=60)
+        self.handle.stop(timeout=120)
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def test_what_is_held_back_while_members_come_and_go_is_delivered(
     fill(kafka, t, 40, partitions=4)
     values: list[int] = []
     first = member(protocol, values)
-    assert first.handle.wait_ready(60)
+    assert first.handle.wait_ready(120)
     time.sleep(3.0)  # long enough for it to pause its partitions
     second = member(protocol, values)
-    assert second.handle.wait_ready(60)
+    assert second.handle.wait_ready(120)
     add(kafka, t, range(40, 80), partitions=4)
     time.sleep(3.0)
     second.gate.set()
@@ -211,9 +211,9 @@ def test_static_member_that_restarts_goes_on_where_it_was(kafka: Kafka, t: str, 
     settings = {**settings_of(protocol), "group.instance.id": "one"}
     values: list[int] = []
     flow = kafka.source(t, group_id=g, decode=int, settings=settings) | sink(values.append)
-    flow.run(until="end", timeout=60.0)
+    flow.run(until="end", timeout=120.0)
     add(kafka, t, range(20, 40), partitions=2)
-    flow.run(until="end", timeout=60.0)
+    flow.run(until="end", timeout=120.0)
     assert sorted(values) == list(range(40))
 
 
@@ -222,7 +222,7 @@ def test_bounded_run_ends_for_a_member_without_partitions(kafka: Kafka, t: str, 
     fill(kafka, t, 10)
     values: list[int] = []
     flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | sink(values.append)
-    handles = [flow.start(until="end", timeout=60.0) for _ in range(3)]
+    handles = [flow.start(until="end", timeout=120.0) for _ in range(3)]
     for handle in handles:
-        handle.result(timeout=80.0)
+        handle.result(timeout=150.0)
     assert sorted(set(values)) == list(range(10))

@@ -76,7 +76,7 @@ def test_who_has_the_rights_reads_commits_and_writes(server: KafkaServer, number
         (from_iterable(["10", "11"]) | kafka.sink(numbers)).run()
     with logged_in(server, "reader") as kafka:
         flow = kafka.source(numbers, group_id=g, decode=int) | to_list()
-        assert flow.run(until="end", timeout=60.0) == list(range(12))
+        assert flow.run(until="end", timeout=120.0) == list(range(12))
         assert list(kafka.committed(g).values()) == [12]
 
 
@@ -91,7 +91,7 @@ def test_token_of_a_callback_logs_in(server: KafkaServer, numbers: str, g: str) 
     settings = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER", "oauth_cb": token}
     with Kafka(server.login_address, settings) as kafka:
         flow = kafka.source(numbers, group_id=g, decode=int) | to_list()
-        assert flow.run(until="end", timeout=60.0) == list(range(10))
+        assert flow.run(until="end", timeout=120.0) == list(range(10))
     assert asked
 
 
@@ -106,7 +106,7 @@ def unsecured_token(subject: str, until: float) -> str:
 
 
 def read(kafka: Kafka, topic: str, group: str) -> object:
-    return (kafka.source(topic, group_id=group) | to_list()).run(timeout=60.0, count=1)
+    return (kafka.source(topic, group_id=group) | to_list()).run(timeout=120.0, count=1)
 
 
 def write(kafka: Kafka, topic: str, _: str) -> object:

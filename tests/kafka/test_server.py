@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-def topics(address: str, timeout: float = 10.0) -> set[str]:
+def topics(address: str, timeout: float = 60.0) -> set[str]:
     """The topics of a broker that was reached over a new connection."""
     return set(AdminClient({"bootstrap.servers": address}).list_topics(timeout=timeout).topics)
 
@@ -30,7 +30,7 @@ def make(address: str, name: str) -> None:
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -42,7 +42,7 @@ def test_slow_function_does_not_hold_up_a_stop(
     with program(SLOW, kafka_address, t, g, protocol, str(fast)) as process:
         lines_until(process, f"begun {fast + 1}")
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     *begun, last = output.split("\n")[:-1]
     assert len(begun) <= 1, "work was begun after the signal"
@@ -83,10 +83,10 @@ def test_process_is_gone_by_its_deadline_when_the_broker_hangs(
             own_kafka.pause()
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=120)
             took = time.monotonic() - began
             own_kafka.resume()
-        assert took < 3.0 + 5.0 + 5.0 + 15.0, "stop_timeout, the last commit, leaving, and a machine that is busy"
+        assert took < 3.0 + 5.0 + 5.0 + 30.0, "stop_timeout, the last commit, leaving, and a machine that is busy"
         assert process.returncode == 0, errors
         lag = sum(kafka.lag(g).values())
         assert output.split() in (["CommitFailed"], ["StopTimeout"]) or lag == 0
@@ -106,8 +106,8 @@ def test_members_that_end_one_after_the_other_have_committed_everything(
         values: list[int] = []
         source = kafka.source(f"{t}-{turn}", group_id=f"{g}-{turn}", decode=int, settings=settings_of(protocol))
         flow = source | sink(values.append)
-        for handle in [flow.start(until="end", timeout=60.0) for _ in range(2)]:
-            handle.result(timeout=80.0)
+        for handle in [flow.start(until="end", timeout=120.0) for _ in range(2)]:
+            handle.result(timeout=150.0)
         assert set(values) == set(range(8000))
         assert sum(kafka.lag(f"{g}-{turn}").values()) == 0
 
@@ -126,8 +126,8 @@ def test_last_commit_of_an_older_generation_is_sent_again_in_the_new_one(
         wait_for(lambda: "revoked" in caplog.text)  # the first asked to join anew, the second will hear of it later
         add(kafka, t, range(8, 16), partitions=4)
         wait_for(lambda: len(firsts) > 8)
-        first.stop(timeout=60)
+        first.stop(timeout=120)
         wait_for(lambda: sum(kafka.lag(g).values()) == 0)
-        second.stop(timeout=60)
+        second.stop(timeout=120)
     assert sorted({*firsts, *seconds}) == list(range(16))
     assert "WARNING" not in caplog.text

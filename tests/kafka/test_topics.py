@@ -56,7 +56,7 @@ def test_bounded_run_ends_where_the_last_transaction_was_given_up(
     kafka.create_topic(t)
     transactions(kafka_address, t, (range(5), True), (range(5, 12), False))
     flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | to_list()
-    assert flow.run(until="end", timeout=60.0) == list(range(5))
+    assert flow.run(until="end", timeout=120.0) == list(range(5))
     assert [record.offset for record in kafka.read(t)] == list(range(5))
 
 
@@ -64,29 +64,29 @@ def test_commit_in_a_gap_loses_nothing(kafka: Kafka, kafka_address: str, t: str,
     kafka.create_topic(t)
     transactions(kafka_address, t, (range(5), True), (range(5, 12), False), (range(12, 15), True))
     flow = kafka.source(t, group_id=g, decode=int) | to_list()
-    assert flow.run(count=5, timeout=60.0) == list(range(5))
-    assert flow.run(until="end", timeout=60.0) == list(range(12, 15))
-    assert flow.run(until="end", timeout=60.0) == []
+    assert flow.run(count=5, timeout=120.0) == list(range(5))
+    assert flow.run(until="end", timeout=120.0) == list(range(12, 15))
+    assert flow.run(until="end", timeout=120.0) == []
 
 
 @in_every_protocol
 def test_bounded_run_over_an_empty_topic_ends_at_once(kafka: Kafka, t: str, g: str, protocol: str) -> None:
     kafka.create_topic(t, partitions=2)
     flow = kafka.source(t, group_id=g, settings=settings_of(protocol)) | to_list()
-    assert flow.run(until="end", timeout=60.0) == []
+    assert flow.run(until="end", timeout=120.0) == []
 
 
 def test_bounded_run_ends_at_a_time(kafka: Kafka, t: str, g: str) -> None:
     kafka.create_topic(t)
     kafka.write(t, map(str, range(10)), timestamp=lambda value: NOON + timedelta(minutes=int(value)))
     flow = kafka.source(t, group_id=g, decode=int) | to_list()
-    assert flow.run(until=NOON + timedelta(minutes=4), timeout=60.0) == [0, 1, 2, 3]
-    assert flow.run(until="end", timeout=60.0) == [4, 5, 6, 7, 8, 9]
+    assert flow.run(until=NOON + timedelta(minutes=4), timeout=120.0) == [0, 1, 2, 3]
+    assert flow.run(until="end", timeout=120.0) == [4, 5, 6, 7, 8, 9]
 
 
 def test_commits_hold_the_epoch_of_the_leader(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:
     fill(kafka, t, 10)
-    (kafka.source(t, group_id=g) | sink(lambda _: None)).run(until="end", timeout=60.0)
+    (kafka.source(t, group_id=g) | sink(lambda _: None)).run(until="end", timeout=120.0)
     asker = Consumer({"bootstrap.servers": kafka_address, "group.id": g})
     (answer,) = asker.committed([TopicPartition(t, 0)], timeout=30)
     asker.close()
@@ -103,13 +103,13 @@ def test_records_that_are_gone_unread_are_an_error_or_passed_over(
     kafka: Kafka, kafka_address: str, t: str, g: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill(kafka, t, 10)
-    assert (kafka.source(t, group_id=g, decode=int) | to_list()).run(count=3, timeout=60.0) == [0, 1, 2]
+    assert (kafka.source(t, group_id=g, decode=int) | to_list()).run(count=3, timeout=120.0) == [0, 1, 2]
     delete_records(kafka_address, t, 6)
     with pytest.raises(OffsetOutOfRange, match=t):
-        (kafka.source(t, group_id=g, decode=int) | to_list()).run(until="end", timeout=60.0)
+        (kafka.source(t, group_id=g, decode=int) | to_list()).run(until="end", timeout=120.0)
     assert kafka.committed(g) == {Partition(Topic(t), 0): 3}
     flow = kafka.source(t, group_id=g, decode=int, on_gap="earliest") | to_list()
-    assert flow.run(until="end", timeout=60.0) == [6, 7, 8, 9]
+    assert flow.run(until="end", timeout=120.0) == [6, 7, 8, 9]
     assert re.search(r"\b3\b.*gone|gone.*\b3\b", caplog.text)
 
 
@@ -119,9 +119,9 @@ def test_bounded_run_ends_where_the_last_records_were_deleted(
 ) -> None:
     fill(kafka, t, 10)
     flow = kafka.source(t, group_id=g, decode=int, on_gap="earliest", settings=settings_of(protocol)) | to_list()
-    assert flow.run(count=3, timeout=60.0) == [0, 1, 2]
+    assert flow.run(count=3, timeout=120.0) == [0, 1, 2]
     delete_records(kafka_address, t, 10)
-    assert flow.run(until="end", timeout=60.0) == []
+    assert flow.run(until="end", timeout=120.0) == []
     assert kafka.lag(g) == {Partition(Topic(t), 0): 0}
     assert kafka.read(t) == []
 
@@ -137,10 +137,10 @@ def test_bounded_run_ends_where_compaction_left_one_record_and_a_transaction_was
     transactions(kafka_address, t, (range(20, 25), False), key="the same")
     wait_for(lambda: [record.offset for record in kafka.read(t)] == [19])
     flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | to_list()
-    assert flow.run(until="end", timeout=60.0) == [19]
+    assert flow.run(until="end", timeout=120.0) == [19]
     assert kafka.committed(g) == {Partition(Topic(t), 0): 26}, "25 records and the end of a transaction"
     assert kafka.lag(g) == {Partition(Topic(t), 0): 0}
-    assert flow.run(until="end", timeout=60.0) == []
+    assert flow.run(until="end", timeout=120.0) == []
 
 
 def test_error_names_the_offset_among_partitions_with_gaps(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:
@@ -156,7 +156,7 @@ def test_error_names_the_offset_among_partitions_with_gaps(kafka: Kafka, kafka_a
 
         flow = kafka.source(t, decode=int) | tap(check) | sink(lambda _: None)
         with pytest.raises(StepFailed) as failed:
-            flow.run(until="end", timeout=60.0)
+            flow.run(until="end", timeout=120.0)
         assert (failed.value.partition, failed.value.offset) == places[broken]
 
 
@@ -170,7 +170,7 @@ def test_topic_that_is_made_anew_under_a_reader_stops_it_with_an_error(kafka: Ka
     wait_for(lambda: t not in kafka.topics())
     fill(kafka, t, 50)
     with pytest.raises(BrokerError, match=t):
-        handle.result(timeout=60.0)
+        handle.result(timeout=120.0)
 
 
 @in_every_protocol
@@ -182,7 +182,7 @@ def test_two_hundred_partitions_are_shared_and_read_to_the_end(kafka: Kafka, t: 
         wait_for(lambda: set(values) == set(range(2000)))
         wait_for(lambda: len(kafka.committed(g)) == 200 and sum(kafka.lag(g).values()) == 0)
         for handle in (first, second):
-            handle.stop(timeout=60)
+            handle.stop(timeout=120)
 
 
 LARGE = """
@@ -200,7 +200,7 @@ def slow(value):
     most[0] = max(most[0], megabytes())
     time.sleep(0.01)
 before = megabytes()
-(Kafka(address).source(topic, group_id=group) | sink(slow)).run(until="end", timeout=90.0)
+(Kafka(address).source(topic, group_id=group) | sink(slow)).run(until="end", timeout=150.0)
 print(len(sizes), sum(sizes), most[0] - before)
 print("end")
 """

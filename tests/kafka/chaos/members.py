@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 STOP_TIMEOUT = 10.0
 """Seconds that a member is given to drain, see member.py."""
 
-GRACE = 20.0
+GRACE = 40.0
 """Seconds beyond its deadline that a process may take to be gone, on a machine that is busy."""
 
 

@@ -25,8 +25,8 @@ IN_FLIGHT = 1.0
 """Seconds from a record's arrival until its offset may be committed, on a busy machine."""
 
 MOST_MEMBERS = 4
-JOINS_WITHIN = 30.0
-SETTLES_WITHIN = 120.0
+JOINS_WITHIN = 90.0
+SETTLES_WITHIN = 180.0
 
 
 @frozen
@@ -146,7 +146,8 @@ class Asker:
     """Asks what a group committed without being its member, by a way of our own and not by that of the library."""
 
     def __init__(self, address: str, topic: str, group: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": address, "group.id": group, "log_level": 0})
+        self._settings: dict[str, Any] = {"bootstrap.servers": address, "group.id": group, "log_level": 0}
+        self._consumer = Consumer(self._settings)
         self._asked = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
 
     def committed(self) -> dict[int, int] | None:
@@ -157,20 +158,20 @@ class Asker:
         return {answer.partition: answer.offset for answer in answers if answer.offset >= 0 and not answer.error}
 
     def ends(self) -> dict[int, int]:
-        return {asked.partition: self._end(asked) for asked in self._asked}
-
-    def _end(self, asked: TopicPartition) -> int:
-        """A broker that has just been started may not know its partitions yet."""
-        until = time.monotonic() + 30.0
+        """By a new connection each time: what an older one learnt of partitions while the broker began is no use."""
+        until = time.monotonic() + SETTLES_WITHIN
         while True:
+            consumer = Consumer(self._settings)
             try:
-                _, high = self._consumer.get_watermark_offsets(asked, timeout=30.0)
+                return {
+                    asked.partition: consumer.get_watermark_offsets(asked, timeout=30.0)[1] for asked in self._asked
+                }
             except KafkaException:
                 if time.monotonic() > until:
                     raise
-                time.sleep(0.2)
-            else:
-                return high
+                time.sleep(0.5)
+            finally:
+                consumer.close()
 
     def close(self) -> None:
         self._consumer.close()
