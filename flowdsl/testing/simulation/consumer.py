@@ -13,7 +13,7 @@ from flowdsl.clock import Clock
 from flowdsl.errors import BrokerError
 from flowdsl.records import Records
 from flowdsl.testing.simulation.faults import SESSION, Dice
-from flowdsl.testing.simulation.reading import gathered
+from flowdsl.testing.simulation.reading import Untold, gathered
 from flowdsl.types import BrokerValue, KafkaPayload, Partition
 
 Tell = Callable[[str], None]
@@ -46,6 +46,7 @@ class SimulatedConsumer:
         self.wake = clock()
         self.epochs: dict[Partition, int] = {}
         self._changed: set[Partition] = set()
+        self._untold = Untold()
         self._under_way: deque[tuple[float, dict[Partition, int], BrokerError | None, Answered]] = deque()
         self._answers: deque[tuple[Answered, BrokerError | None]] = deque()
         self._gone = False
@@ -82,7 +83,7 @@ class SimulatedConsumer:
         self.wake = self._clock() + (0.0 if len(records) else timeout)
         if len(records):
             self._tell(f"reads {_spans(records)}")
-        return records
+        return self._untold.told(records, later=len(records) > 0 and self._dice.falls(weather.position_late))
 
     def _read_on(self, records: Records, most: int) -> Records:
         """Time passes with records in hand, and then a rebalance may begin."""
@@ -102,6 +103,7 @@ class SimulatedConsumer:
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         self._tell(f"seeks {named(offsets)}")
         self._watch.seeking(self, offsets)
+        self._untold.forget(offsets)
         for partition, offset in offsets.items():
             self.begin_epoch(partition)
             self.positions[partition] = offset
@@ -119,6 +121,7 @@ class SimulatedConsumer:
     def changes_hands(self, partitions: Collection[Partition]) -> None:
         """What was read of these and not returned yet is not returned."""
         self._changed.update(partitions)
+        self._untold.forget(partitions)
 
     def begin_epoch(self, partition: Partition) -> None:
         """From here on this partition is read anew: what was delivered before may come again."""

@@ -42,6 +42,7 @@ class Weather(Struct, frozen=True, kw_only=True):
     read_fails: float
     read_twice: float
     read_freezes: float
+    position_late: float
     commit_lost: float
     commit_delay: float
     produce_delay: float
@@ -77,6 +78,7 @@ class Weather(Struct, frozen=True, kw_only=True):
             read_fails=chance(0.02),
             read_twice=random.choice((0.0, 0.3)),
             read_freezes=chance(0.005),
+            position_late=random.choice((0.0, 0.0, 0.2)),
             commit_lost=chance(0.3),
             commit_delay=random.choice((0.0, 0.05, 0.4)),
             produce_delay=random.choice((0.0, 0.02, 0.3)),
@@ -91,7 +93,9 @@ class Weather(Struct, frozen=True, kw_only=True):
         )
 
 
-FRICTION: dict[str, Any] = dict.fromkeys(["reject", "commit_delay", "produce_delay", "produce_partial"], 0.0)
+FRICTION: dict[str, Any] = dict.fromkeys(
+    ["reject", "position_late", "commit_delay", "produce_delay", "produce_partial"], 0.0
+)
 """What holds things up and breaks nothing; without it everything is done at once."""
 FAULTS: dict[str, Any] = dict.fromkeys(
     [

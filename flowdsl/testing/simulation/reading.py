@@ -1,4 +1,6 @@
-"""Several reads as one: how a client behaves that has records in hand when a rebalance begins."""
+"""What a client makes of its reads: several as one, when a rebalance begins with records in hand, and positions that
+come with a later read than the records before them.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,24 @@ class Gathered(Records):
 
     def window(self, start: int, stop: int) -> Records:
         return Gathered(self._rows[start:stop], dict(self.positions) if stop >= len(self) else {})
+
+
+class Untold:
+    """Positions that were not told yet. Of a partition that changes hands, or is sent elsewhere, they never are."""
+
+    def __init__(self) -> None:
+        self._positions: dict[Partition, int] = {}
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            self._positions.pop(partition, None)
+
+    def told(self, records: Records, *, later: bool) -> Records:
+        """What a read brings, with the positions that are due; or without any, to be told later."""
+        known, self._positions = {**self._positions, **records.positions}, {}
+        if later:
+            self._positions, known = known, {}
+        return records if known == records.positions else Gathered([(records, at) for at in range(len(records))], known)
 
 
 def gathered(first: Records, second: Records, changed: Collection[Partition]) -> Records:
