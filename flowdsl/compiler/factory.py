@@ -69,11 +69,15 @@ class FlowFactory(ProcessingStrategyFactory[Any]):
 
     def _forget(self, partitions: Mapping[Partition, int]) -> None:
         """Drop states of partitions that do not go on exactly where the last assignment left them."""
-        clean = not self.ledger.in_flight
+        unfinished = self.ledger.unfinished()
         self._left_at.update(self.ledger.committable())
         for states in self.run.states.values():
             for lane in list(states):
-                goes_on = clean if lane is None else clean and partitions.get(lane) == self._left_at.get(lane)
+                if lane is None:
+                    goes_on = unfinished == set()
+                else:
+                    is_clean = unfinished is not None and lane not in unfinished
+                    goes_on = is_clean and partitions.get(lane) == self._left_at.get(lane)
                 if not goes_on:
                     del states[lane]
         self._left_at.update(partitions)

@@ -91,6 +91,16 @@ class Ledger:
                 offsets.update(first.records.committable_below(self.done - first.first))
         return offsets
 
+    def unfinished(self) -> set[Partition] | None:
+        """The partitions of the records that were accepted and are not done; None where that is not known any more."""
+        found = set[Partition]()
+        for entry in self._entries:
+            if entry.records is None:
+                return None
+            undone = range(max(0, self.done - entry.first), len(entry.records))
+            found.update(entry.records.place(index)[0] for index in undone)
+        return found
+
     def oldest(self) -> tuple[Partition, int] | None:
         """Partition and offset of the oldest record that is not done, where it is still known."""
         for entry in self._entries:

@@ -16,9 +16,13 @@ from flowdsl import (
     sink,
     take,
     tap,
+    through,
     to_list,
 )
+from flowdsl.strategies import FilteredPayload, Message, ProcessingStrategy, ProcessingStrategyFactory
 from flowdsl.testing import Driver
+from flowdsl.types import Commit
+from tests.strategies.doubles import Passing
 
 P0, P1 = Partition(Topic("t"), 0), Partition(Topic("t"), 1)
 
@@ -81,6 +85,44 @@ def test_state_goes_on_where_the_partition_goes_on() -> None:
     send(driver, 3)
     driver.run_until_idle()
     assert driver.outputs == [1, 3, 10, 6]
+
+
+class KeepingTens(Passing):
+    """Hands on what is below 10, and keeps the rest for ever: a drain leaves it undone."""
+
+    def submit(self, message: Message[Any]) -> None:
+        if isinstance(message.payload, FilteredPayload) or message.payload < 10:
+            super().submit(message)
+
+
+class Keeping(ProcessingStrategyFactory[Any]):
+    def create_with_partitions(
+        self, commit: Commit, partitions: Any, downstream: Any = None
+    ) -> ProcessingStrategy[Any]:
+        return KeepingTens(downstream)
+
+
+def test_state_goes_on_whatever_another_partition_left_undone() -> None:
+    driver = driver_of(scan(add, 0), through(Keeping()))
+    send(driver, 1, 2)
+    send(driver, 10, partition=1)
+    driver.run_until_idle()
+    driver.revoke(1)
+    send(driver, 3)
+    driver.advance(2.0)
+    assert driver.outputs == [1, 3, 6]
+    assert driver.committed == {P0: 3}
+
+
+def test_state_begins_anew_where_something_was_left_undone() -> None:
+    driver = driver_of(scan(add, 0), through(Keeping()))
+    send(driver, 1, 9, 2)
+    send(driver, 5, partition=1)
+    driver.run_until_idle()
+    assert driver.outputs == [1, 5]
+    driver.revoke(1)
+    driver.run_until_idle()
+    assert driver.outputs == [1, 5, 9], "10 and 12 are not done: 9 and 2 are read again, and counted from nothing"
 
 
 def test_state_begins_anew_for_a_partition_that_is_read_again() -> None:
