@@ -8,6 +8,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from attrs import frozen
+from reactivex.scheduler import ImmediateScheduler
 
 from flowdsl.strategies import (
     BaseValue,
@@ -30,7 +31,18 @@ from flowdsl.strategies import (
 )
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import CommitPolicy
-from tests.strategies.compiled import branching, calls, compiled, in_batches, record, routed, scanned, twice
+from tests.strategies.compiled import (
+    branching,
+    calls,
+    calm,
+    compiled,
+    concurrent,
+    in_batches,
+    record,
+    routed,
+    scanned,
+    twice,
+)
 from tests.strategies.doubles import Answering
 
 Next = ProcessingStrategy[Any]
@@ -197,6 +209,29 @@ ROWS = (
     Row("a chain of four", chain),
     Row("compiled: calls", compiled(calls), payload=record, runs_user_code=False, lags=True),
     Row("compiled: flat_map", compiled(twice), payload=record, copies=2, runs_user_code=False, lags=True),
+    Row(
+        "compiled: at once",
+        compiled(concurrent(scheduler=ImmediateScheduler())),
+        payload=record,
+        runs_user_code=False,
+        lags=True,
+    ),
+    Row(
+        "compiled: threads",
+        compiled(concurrent(concurrency=3)),
+        payload=record,
+        runs_user_code=False,
+        lags=True,
+        settle=calm,
+    ),
+    Row(
+        "compiled: threads, by key",
+        compiled(concurrent(concurrency=3, key=lambda n: n % 2)),
+        payload=record,
+        runs_user_code=False,
+        lags=True,
+        settle=calm,
+    ),
     Row("compiled: batch", compiled(in_batches), payload=record, numbers=list, runs_user_code=False, lags=True),
     Row("compiled: scan", compiled(scanned), payload=record, runs_user_code=False, lags=True),
     Row("compiled: broadcast", compiled(branching), payload=record, runs_user_code=False, lags=True),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdsl.strategies import RunTaskWithMultiprocessing
+from tests.strategies.compiled import end_runs
 from tests.strategies.contract import Contract, UserCodeContract
 from tests.strategies.doubles import Recorder, Rejecting
 from tests.strategies.driving import Bench, everything
@@ -21,6 +22,12 @@ def _processes() -> Iterator[None]:
     RunTaskWithMultiprocessing(str, Recorder(), 1, 1.0, POOL).terminate()
     yield
     POOL.close()
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    yield
+    end_runs()
 
 
 every = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -56,3 +63,4 @@ def test_any_stream_comes_out_complete_and_is_committed(
     bench.finish()
     assert bench.outputs == bench.expected([n for n in range(len(empty)) if n not in without])
     assert bench.end.committed == everything(range(len(empty)))
+    end_runs()  # of this example
