@@ -203,8 +203,13 @@ class Hub(threading.Thread):
         if line is None:
             return False
         self.lines[line.number] = self.lines.pop(line.number)  # to the end: it is the turn of another next
-        errands = line.take(DEPTH * self._size)
+        errands = line.take(self._share(line))
         return bool(errands) and seat.give(next(self._numbers), line, errands)
+
+    def _share(self, line: Line) -> int:
+        """How many values a batch has if all batches that workers may have are alike."""
+        count = len(line.waiting) + sum(seat.under_way(line) for seat in self.seats)
+        return -(-count // (DEPTH * self._size))
 
     # -- the end --------------------------------------------------------------------------------------------------
 

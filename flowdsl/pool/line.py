@@ -76,11 +76,11 @@ class Line:
         """Why nothing that waits here will ever be done."""
         self._suspects: dict[int, int] = {}
 
-    def take(self, shares: int) -> list[Errand]:
-        """What goes to a worker next, if so many get a share. A suspect goes by itself."""
+    def take(self, share: int) -> list[Errand]:
+        """What goes to a worker next: that many, or what a batch may have. A suspect goes by itself."""
         taken: list[Errand] = []
         waiting, suspects = self.waiting, self._suspects
-        wanted = min(self.pace.limit, -(-len(waiting) // shares))
+        wanted = min(self.pace.limit, share, len(waiting))
         if not suspects:
             return [each for each in [waiting.popleft() for _ in range(wanted)] if not each.abandoned]
         while len(taken) < wanted and waiting:

@@ -38,6 +38,10 @@ class Seat:
     def load(self) -> int:
         return len(self._batches)
 
+    def under_way(self, line: Line) -> int:
+        """How many values of this function are with the worker."""
+        return sum(len(batch.errands) - batch.done for batch in self._batches if batch.line is line)
+
     def learn(self, line: Line) -> None:
         """Send a function."""
         self.process.send(FUNCTION, line.number, int(line.is_context), line.body)
@@ -140,12 +144,18 @@ def _take_apart(line: Line, errands: list[Errand], error: BaseException) -> None
 
 
 def _deliver(line: Line, errands: list[Errand], results: list[Any], errors: dict[int, Raised]) -> None:
-    for index, (errand, result) in enumerate(zip(errands, results, strict=True)):
-        if index in errors:
-            errand.fail(raised(errors[index]))
-        else:
-            errand.succeed(result)
+    start = 0
+    for index, error in sorted(errors.items()):
+        _succeed(errands[start:index], results[start:index])
+        errands[index].fail(raised(error))
+        start = index + 1
+    _succeed(errands[start:], results[start:])
     line.tell(errands)
+
+
+def _succeed(errands: list[Errand], results: list[Any]) -> None:
+    for errand, result in zip(errands, results, strict=True):
+        errand.succeed(result)
 
 
 def _told_death(culprit: Errand, how: str) -> str:

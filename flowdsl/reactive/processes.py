@@ -18,7 +18,7 @@ from flowdsl.reactive.calling import called, not_opened, opened
 from flowdsl.reactive.workers import Job, Task, Tools, WorkerPlan, Workers
 from flowdsl.strategies import arguments
 
-RECORDS_EACH = 512
+RECORDS_EACH = 1024
 """Records in flight for each process, where the user does not say: two batches of some size."""
 
 

@@ -32,7 +32,7 @@ class Stage:
     outlet: Outlet
 
     def hand_out(self, *values: Any) -> list[Task]:
-        tasks = [Task(value, 1, 1, self.outlet) for value in values]
+        tasks = [Task(value, self.outlet) for value in values]
         self.workers.hand_out(tasks)
         return tasks
 
@@ -179,7 +179,7 @@ def test_coroutines_are_refused():
 def test_processes_are_a_value():
     assert processes(3) == Processes(3) != processes(2)
     assert processes(2).told(64) == "on 2 processes, 64 records in flight"
-    assert processes(2).concurrency == 1024
+    assert processes(2).concurrency == 2048
 
 
 @pytest.mark.parametrize(("given", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
