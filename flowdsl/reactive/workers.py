@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from flowdsl.clock import Clock, Deadline
 from flowdsl.reactive.bell import Bell
-from flowdsl.strategies.slots import Work
+from flowdsl.strategies.slots import Work, next_assignment
 
 POLL_SECONDS = 0.005
 """While work is under way somewhere that cannot ring, it is looked after so often."""
@@ -42,13 +42,15 @@ class Job(Struct, frozen=True):
 
 
 class Outlet:
-    """Where the tasks of one stage are put when they are done, by whatever thread.
+    """Where the tasks of one stage, in one assignment, are put when they are done, by whatever thread.
 
     Waking up for each costs more than the work: who waits says how many are worth it.
     """
 
     def __init__(self, bell: Bell) -> None:
-        self.done: deque[Task] = deque()
+        self.done: deque[Any] = deque()
+        """The tasks, of whatever kind the stage made them."""
+        self.assignment = next_assignment()
         self._bell = bell
         self._enough = 1
 
@@ -72,16 +74,16 @@ class Task(Work[Any]):
     """One attempt at one value. Workers read ``value`` and ``abandoned``, and write ``began`` and the outcome, once.
 
     ``abandoned``: nobody wants it any more; one that has not begun need not begin. ``began``: when the function was
-    called, on the clock of the run; a time limit counts from there. ``handle`` belongs to the workers, ``entry`` to the
-    stage. Once the outcome is written, the task is put into its outlet.
+    called, on the clock of the run; a time limit counts from there. ``handle`` belongs to the workers. Once the outcome is
+    written, the task is put into its outlet.
     """
 
-    __slots__ = ("began", "entry", "handle", "outlet", "value")
+    __slots__ = ("began", "handle", "outlet", "value")
 
-    def __init__(self, value: Any, attempt: int, assignment: int, outlet: Outlet, entry: Any = None) -> None:
-        self.attempt, self.assignment = attempt, assignment  # in one place: there is one of them for every record
+    def __init__(self, value: Any, outlet: Outlet, attempt: int = 1) -> None:
+        self.attempt, self.assignment = attempt, outlet.assignment  # in one place: there is one for every record
         self.outcome, self.abandoned = None, False
-        self.value, self.outlet, self.entry = value, outlet, entry
+        self.value, self.outlet = value, outlet
         self.began: float | None = None
         self.handle: Any = None
 

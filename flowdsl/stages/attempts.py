@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from flowdsl.reactive.bell import Bell
-from flowdsl.reactive.workers import Outlet, Task, Workers
+from flowdsl.reactive.workers import Outlet, Workers
 from flowdsl.stages.unfinished import Entry
-from flowdsl.strategies.slots import Failed, Succeeded, next_assignment
-
-Ended = tuple[Entry, Succeeded[Any] | Failed]
-"""A value whose attempt is over, and how it ended."""
 
 WORTH_WAKING = 4
 """So many of a full stage have to be done before it is worth waking up for them: a part of all, one in so many."""
@@ -23,9 +18,8 @@ class Attempts:
     def __init__(self, workers: Workers, bell: Bell, timeout: float | None) -> None:
         self._workers, self._bell, self._timeout = workers, bell, timeout
         self._clock = workers.clock
-        self._outlet = Outlet(bell)
-        self._assignment = next_assignment()
-        self._counting: dict[Task, None] = {}
+        self.outlet = Outlet(bell)
+        self._counting: dict[Entry, None] = {}
         """Those under way, in the order in which they were handed out; what others bring does not count."""
         self._late_at: float | None = None
         """When the first of them may have exceeded its time."""
@@ -45,74 +39,71 @@ class Attempts:
 
     @property
     def has_news(self) -> bool:
-        return bool(self._outlet.done)
+        return bool(self.outlet.done)
 
     def begin(self, entries: Sequence[Entry]) -> None:
-        """Hand out an attempt at each of these."""
-        outlet, assignment = self._outlet, self._assignment
-        tasks: list[Task] = []
-        for entry in entries:
-            entry.attempts += 1
-            tasks.append(Task(entry.value, entry.attempts, assignment, outlet, entry))
-        self._counting.update(dict.fromkeys(tasks))
-        self._bell.under_way += len(tasks)
+        """Hand these out."""
+        self._counting.update(dict.fromkeys(entries))
+        self._bell.under_way += len(entries)
         if self._timeout is not None and self._late_at is None:
             self._late_at = self._clock() + self._timeout
-        self._workers.hand_out(tasks)
+        self._workers.hand_out(entries)
 
-    def collect(self) -> list[Ended]:
-        """What came to an end. Raises FlowError if the workers cannot go on."""
+    def collect(self) -> list[Entry]:
+        """What came to an end, well or not. Raises FlowError if the workers cannot go on."""
         self._workers.check()
         self._bell.news = False
-        done, counting = self._outlet.done, self._counting
-        ended: list[Ended] = []
+        done, counting = self.outlet.done, self._counting
+        ended: list[Entry] = []
         while done:
-            task = done.popleft()
-            if task in counting and task.outcome is not None:
-                del counting[task]
-                ended.append((task.entry, task.outcome))
+            entry = done.popleft()
+            if entry in counting:
+                del counting[entry]
+                ended.append(entry)
         self._bell.under_way -= len(ended)
-        if self._late_at is not None and self._clock() >= self._late_at:
-            ended += self._late(self._timeout or 0.0)
         return ended
+
+    def give_up_late(self) -> list[Entry]:
+        """What exceeded its time: nobody looks at what it still brings. Raises FlowError where too many did."""
+        now = self._clock()
+        if self._timeout is None or self._late_at is None or now < self._late_at:
+            return []
+        late, others = list[Entry](), list[float]()
+        for entry in self._counting:
+            if entry.outcome is None:
+                until = (now if entry.began is None else entry.began) + self._timeout
+                if until > now:
+                    others.append(until)
+                else:
+                    late.append(entry)
+        self._late_at = min(others, default=None)
+        for entry in late:
+            self._abandon(entry)
+            self._workers.give_up(entry)
+        return late
 
     def cancel(self, *, begun: bool) -> None:
         """Nobody wants them any more; with ``begun=False`` only those that have not begun."""
-        tasks = [task for task in self._counting if begun or task.began is None]
-        for task in tasks:
-            self._abandon(task)
-        if tasks:
-            self._workers.cancel(tasks)
+        entries = [entry for entry in self._counting if begun or entry.began is None]
+        for entry in entries:
+            self._abandon(entry)
+        if entries:
+            self._workers.cancel(entries)
 
     def wait_for_some(self, seconds: float) -> None:
         """Let that time pass, or less: until so many are done that it is worth looking at them."""
-        self._workers.wait(seconds, self._outlet, max(1, min(self.capacity // WORTH_WAKING, self.under_way)))
+        self._workers.wait(seconds, self.outlet, max(1, min(self.capacity // WORTH_WAKING, self.under_way)))
 
     def deadline(self) -> float | None:
         """When to collect again at the latest."""
-        if self._outlet.done:
+        if self.outlet.done:
             return self._clock()
         if not self._counting:
             return None
         moments = (self._workers.deadline(), self._late_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _late(self, limit: float) -> list[Ended]:
-        now, late, others = self._clock(), list[Task](), list[float]()
-        for task in self._counting:
-            if task.outcome is None:
-                until = (now if task.began is None else task.began) + limit
-                if until > now:
-                    others.append(until)
-                else:
-                    late.append(task)
-        self._late_at = min(others, default=None)
-        for task in late:
-            self._abandon(task)
-            self._workers.give_up(task)
-        return [(task.entry, Failed(TimeoutError(f"it did not end within {limit:g} s"))) for task in late]
-
-    def _abandon(self, task: Task) -> None:
-        task.abandoned = True
-        del self._counting[task]
+    def _abandon(self, entry: Entry) -> None:
+        entry.abandoned = True
+        del self._counting[entry]
         self._bell.under_way -= 1

@@ -43,9 +43,10 @@ class ConcurrentStage(Step[Any, Any]):
         super().__init__(next_step, clock=kernel.step.clock)
         self.kernel, self._order = kernel, order
         self._key = key
-        self._endings = Endings(kernel, order, lambda chunk: self.emit(Message(chunk)))
-        self._switch = kernel.step.run.switch
+        self._timeout = timeout
         self._attempts = Attempts(workers, kernel.step.run.bell, timeout)
+        self._endings = Endings(kernel, order, self._attempts.outlet, lambda chunk: self.emit(Message(chunk)))
+        self._switch = kernel.step.run.switch
         self._ended = False
         self._until: float | None = None
         """Until when values may still begin, once time is short."""
@@ -136,11 +137,13 @@ class ConcurrentStage(Step[Any, Any]):
 
     def _collect(self) -> None:
         try:
-            ended = self._attempts.collect()
+            ended, late = self._attempts.collect(), self._attempts.give_up_late()
         except FlowError:
             self.abandon()  # the workers cannot go on: the run ends
             raise
         interrupt = self._endings.ended(ended)
+        if late:
+            self._endings.exceeded(late, self._timeout or 0.0)
         if interrupt is not None:
             self._switch.interrupted(interrupt)
 

@@ -10,14 +10,14 @@ from heapq import heappop, heappush
 from typing import Any
 
 from flowdsl.chunks import Chunk, progress
-from flowdsl.stages.attempts import Ended
+from flowdsl.reactive.workers import Outlet
 from flowdsl.stages.failures import Failure, Verdict
 from flowdsl.stages.flattening import FlatMapKernel
 from flowdsl.stages.kernel import Unusable
 from flowdsl.stages.orders import Order
 from flowdsl.stages.results import CallResults
 from flowdsl.stages.unfinished import Entry, Unfinished, origins_of
-from flowdsl.strategies.slots import Succeeded
+from flowdsl.strategies.slots import Failed, Succeeded
 
 Finisher = CallResults | FlatMapKernel
 """Knows what to make of results."""
@@ -26,9 +26,9 @@ Finisher = CallResults | FlatMapKernel
 class Endings:
     """The second half of a concurrent stage: from outcomes to chunks."""
 
-    def __init__(self, kernel: Finisher, order: Order, emit: Callable[[Chunk[Any]], None]) -> None:
+    def __init__(self, kernel: Finisher, order: Order, outlet: Outlet, emit: Callable[[Chunk[Any]], None]) -> None:
         self._kernel, self._order, self._emit = kernel, order, emit
-        self._unfinished = Unfinished()
+        self._unfinished = Unfinished(outlet)
         self._waiting: list[tuple[float, int, Entry]] = []
         self._told = 0
 
@@ -66,31 +66,39 @@ class Endings:
 
     # -- outcomes -------------------------------------------------------------------------------------------------
 
-    def ended(self, attempts: Iterable[Ended]) -> BaseException | None:
+    def ended(self, entries: Iterable[Entry]) -> BaseException | None:
         """These attempts are over. Returns what is no failure of a value: an interrupt that a function raised."""
         over: list[Entry] = []
         interrupt: BaseException | None = None
-        for entry, outcome in attempts:
+        for entry in entries:
+            outcome = entry.outcome
             if isinstance(outcome, Succeeded):
-                entry.result = outcome.value
-                entry.is_done, entry.waits = True, False
+                entry.result, entry.is_done = outcome.value, True
                 over.append(entry)
-            elif not isinstance(outcome.error, Exception):
+            elif isinstance(outcome, Failed) and isinstance(outcome.error, Exception):
+                if self._failed(entry, outcome.error):
+                    over.append(entry)
+            elif isinstance(outcome, Failed):
                 interrupt = interrupt or outcome.error
-            elif self._failed(entry, outcome.error):
-                over.append(entry)
         self._order.ended(over)
         return interrupt
+
+    def exceeded(self, entries: Sequence[Entry], limit: float) -> None:
+        """These attempts were given up after so many seconds."""
+        error = f"it did not end within {limit:g} s"
+        self._order.ended([entry for entry in entries if self._failed(entry, TimeoutError(error))])
 
     def _failed(self, entry: Entry, error: Exception) -> bool:
         """Whether that was the last attempt."""
         failure = self._failure(entry, error)
-        again = self._kernel.handler.again(failure)
-        if again is None:
+        moment = self._kernel.handler.again(failure)
+        if moment is None:
             entry.failure = failure
-            entry.is_done, entry.waits = True, False
+            entry.is_done = True
             return True
-        self._wait_until(again, entry)
+        again = entry.again()
+        self._order.replaced(entry, again)
+        self._wait_until(moment, again)
         return False
 
     def next_try(self) -> float | None:
@@ -106,11 +114,10 @@ class Endings:
         self._waiting.clear()
 
     def _wait_until(self, moment: float, entry: Entry) -> None:
-        entry.waits, entry.is_done = True, False
         heappush(self._waiting, (moment, entry.lot.number + entry.index, entry))
 
     def _failure(self, entry: Entry, error: Exception) -> Failure:
-        return Failure(self._kernel.step.site, error, entry.value, entry.members(), max(1, entry.attempts))
+        return Failure(self._kernel.step.site, error, entry.value, entry.members(), entry.attempt)
 
     # -- leaving --------------------------------------------------------------------------------------------------
 
@@ -163,13 +170,14 @@ class Endings:
     def _reopen(self, entry: Entry, error: Exception) -> None:
         """What came of it cannot be used: it failed after all."""
         failure = self._failure(entry, error)
-        again = self._kernel.handler.again(failure)
-        if again is None:
+        moment = self._kernel.handler.again(failure)
+        if moment is None:
             entry.failure = failure
             self._order.give_back([entry])
         else:
-            self._order.reopened(entry)
-            self._wait_until(again, entry)
+            again = entry.again()
+            self._order.reopened(again)
+            self._wait_until(moment, again)
 
     def _settle(self, entry: Entry, failure: Failure) -> bool:
         """Ask what to do about a failed value; False if it has to wait."""

@@ -36,8 +36,11 @@ class Order(ABC):
     def left(self, entries: Sequence[Entry]) -> None:  # noqa: B027  # for those that hold others back
         """They left, or were dropped."""
 
-    def reopened(self, entry: Entry) -> None:  # noqa: B027  # for those that keep entries in order
-        """It was taken, but its result cannot be used and it is tried again."""
+    def replaced(self, entry: Entry, again: Entry) -> None:  # noqa: B027  # for those that keep entries in order
+        """It did not end well, and is tried again."""
+
+    def reopened(self, again: Entry) -> None:  # noqa: B027  # for those that keep entries in order
+        """What was taken first has a result that cannot be used, and is tried again."""
 
     @property
     @abstractmethod
@@ -146,8 +149,11 @@ class AsArrived(Order):
     def give_back(self, entries: Sequence[Entry]) -> None:
         self._entries.extendleft(reversed(entries))
 
-    def reopened(self, entry: Entry) -> None:
-        self._entries.appendleft(entry)
+    def replaced(self, entry: Entry, again: Entry) -> None:
+        self._entries[self._entries.index(entry)] = again
+
+    def reopened(self, again: Entry) -> None:
+        self._entries.appendleft(again)
 
     @property
     def has_leaving(self) -> bool:

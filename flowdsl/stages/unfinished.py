@@ -7,13 +7,19 @@ offsets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
 
 from flowdsl.chunks import Chunk
 from flowdsl.origins import Member, Origins
+from flowdsl.reactive.workers import Outlet, Task
 from flowdsl.stages.failures import Failure
 from flowdsl.stages.grouping import Grouped
 from flowdsl.types import Partition
+
+_LOT: Final = attrgetter("lot")
+_INDEX: Final = attrgetter("index")
 
 
 class Lot:
@@ -27,6 +33,12 @@ class Lot:
         self.finished = bytearray(self.left)
         self._first = 0
 
+    def finish(self, indices: Sequence[int]) -> None:
+        finished = self.finished
+        for index in indices:
+            finished[index] = 1
+        self.left -= len(indices)
+
     @property
     def first(self) -> int:
         """The index of the first value that is not finished, while one is left."""
@@ -34,20 +46,30 @@ class Lot:
         return self._first
 
 
-class Entry:
-    """One value, and how often it was attempted. ``result`` counts once ``is_done`` and there is no ``failure``."""
+class Entry(Task):
+    """One value, and the attempt at it that counts. What the stage knows of it lies here, beside what workers write:
+    one object for each record that is under way costs less than two.
 
-    __slots__ = ("attempts", "failure", "index", "is_done", "key", "lot", "result", "value", "waits")
+    ``result`` counts once ``is_done`` and there is no ``failure``.
+    """
 
-    def __init__(self, lot: Lot, index: int, value: Any) -> None:
-        self.lot, self.index, self.value = lot, index, value
-        self.attempts = 0
+    __slots__ = ("failure", "index", "is_done", "key", "lot", "result", "waits")
+
+    def __init__(self, lot: Lot, index: int, value: Any, outlet: Outlet, attempt: int = 1) -> None:
+        super().__init__(value, outlet, attempt)
+        self.lot, self.index = lot, index
         self.key: Any = None
         self.result: Any = None
         self.failure: Failure | None = None
         self.is_done = False
-        self.waits = False
-        """Whether it failed and is tried again: others may pass it where order allows."""
+        self.waits = attempt > 1
+        """Whether it failed before and is tried again: others may pass it where order allows."""
+
+    def again(self) -> Entry:
+        """A further attempt at the value. What the one before it still brings does not count any more."""
+        entry = Entry(self.lot, self.index, self.value, self.outlet, self.attempt + 1)
+        entry.key = self.key
+        return entry
 
     def members(self) -> list[Member]:
         """The records the value came from."""
@@ -60,7 +82,8 @@ class Entry:
 class Unfinished:
     """The lots of which something is not finished, in the order of arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
         self._lots: dict[int, Lot] = {}
         self._count = 0
         self._mark = 0
@@ -73,13 +96,12 @@ class Unfinished:
         lot = Lot(chunk, self._count)
         self._lots[lot.number] = lot
         self._count += len(chunk)
-        return [Entry(lot, index, value) for index, value in enumerate(chunk.values)]
+        outlet = self._outlet
+        return [Entry(lot, index, value, outlet) for index, value in enumerate(chunk.values)]
 
     def finish(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            lot = entry.lot
-            lot.finished[entry.index] = 1
-            lot.left -= 1
+        for lot, some in groupby(entries, _LOT):
+            lot.finish(list(map(_INDEX, some)))
             if not lot.left:
                 del self._lots[lot.number]
 
@@ -106,7 +128,7 @@ def origins_of(entries: Sequence[Entry]) -> Origins:
     """Where these values came from: a piece of one chunk, where they are that."""
     lot, start = entries[0].lot, entries[0].index
     stop = start + len(entries)
-    in_order = [entry.index for entry in entries] == list(range(start, stop))
-    if in_order and all(entry.lot is lot for entry in entries):
+    is_piece = list(map(_INDEX, entries)) == list(range(start, stop))
+    if is_piece and {lot} == set(map(_LOT, entries)):
         return lot.chunk.origins.part(start, stop)
     return Grouped([[(entry.lot.chunk.origins, entry.index, entry.index + 1)] for entry in entries])

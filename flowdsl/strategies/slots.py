@@ -32,8 +32,10 @@ def next_assignment() -> int:
     return next(_assignments)
 
 
-class Succeeded(Struct, Generic[Result], frozen=True):
-    """A piece of work came to its end."""
+class Succeeded(Struct, Generic[Result], frozen=True, gc=False):
+    """A piece of work came to its end. There are as many as records under way, and no result knows of it: the garbage
+    collector need not look at them.
+    """
 
     value: Result
 

@@ -135,37 +135,37 @@ SLOW_MUTANTS = (
         "a result that comes after its time counts",
         LATE,
         "stages/attempts.py",
-        "            if task in counting and task.outcome is not None:\n                del counting[task]\n",
-        "            if task.outcome is not None:\n                counting.pop(task, None)\n",
+        "            if entry in counting:\n                del counting[entry]\n",
+        "            if entry.outcome is not None:\n                counting.pop(entry, None)\n",
     ),
     Mutant(
         "what an assignment left behind counts in the next",
         LATE,
         "stages/attempts.py",
-        "            if task in counting and task.outcome is not None:\n                del counting[task]\n",
-        "            if task.outcome is not None:\n                counting.pop(task, None)\n",
-        also=(("self._outlet = Outlet(bell)", 'self._outlet = workers.__dict__.setdefault("outlet", Outlet(bell))'),),
+        "            if entry in counting:\n                del counting[entry]\n",
+        "            if entry.outcome is not None:\n                counting.pop(entry, None)\n",
+        also=(("self.outlet = Outlet(bell)", 'self.outlet = workers.__dict__.setdefault("outlet", Outlet(bell))'),),
     ),
     Mutant(
         "what exceeded its time counts as done",
         TIME,
-        "stages/attempts.py",
-        'Failed(TimeoutError(f"it did not end within {limit:g} s"))',
-        "Succeeded(None)",
+        "stages/endings.py",
+        "        self._order.ended([entry for entry in entries if self._failed(entry, TimeoutError(error))])\n",
+        "        for entry in entries:\n            entry.is_done = True\n        self._order.ended(entries)\n",
     ),
     Mutant(
         "what exceeded its time is forgotten",
         TIME,
-        "stages/attempts.py",
-        "            ended += self._late(self._timeout or 0.0)\n",
-        "            self._late(self._timeout or 0.0)\n",
+        "stages/concurrent.py",
+        "            self._endings.exceeded(late, self._timeout or 0.0)\n",
+        "            pass\n",
     ),
     Mutant(
         "what is tried again leaves before it is done",
         PREFIX,
         "stages/endings.py",
-        "        self._wait_until(again, entry)\n        return False\n",
-        "        self._wait_until(again, entry)\n        return True\n",
+        "        self._wait_until(moment, again)\n        return False\n",
+        "        self._wait_until(moment, again)\n        entry.is_done = True\n        return True\n",
     ),
     Mutant(
         "what waits for its next attempt is forgotten",
@@ -207,14 +207,9 @@ SLOW_MUTANTS = (
         PREFIX,
         "stages/concurrent.py",
         "        self._order.ready.clear()\n        self._endings.try_no_more()\n",
-        "        dropped = [*(task.entry for task in self._attempts._counting if task.began is None), *self._order.ready]\n"
-        "        self._endings.ended([(entry, Succeeded(None)) for entry in dropped])\n"
+        "        dropped = [*(entry for entry in self._attempts._counting if entry.began is None), *self._order.ready]\n"
+        "        for entry in dropped:\n            entry.succeed(None)\n"
+        "        self._endings.ended(dropped)\n"
         "        self._order.ready.clear()\n        self._endings.try_no_more()\n",
-        also=(
-            (
-                "from flowdsl.strategies.step import",
-                "from flowdsl.strategies.slots import Succeeded\nfrom flowdsl.strategies.step import",
-            ),
-        ),
     ),
 )

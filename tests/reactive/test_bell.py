@@ -32,7 +32,7 @@ def test_what_happened_before_the_wait_is_not_waited_for():
 
 def test_thread_that_waits_for_two_tasks_sleeps_through_the_first():
     outlet = Outlet(Bell())
-    first, second = Task("a", 1, 1, outlet), Task("b", 1, 1, outlet)
+    first, second = Task("a", outlet), Task("b", outlet)
     woken: list[list[Task]] = []
 
     def wait() -> None:
@@ -51,7 +51,7 @@ def test_thread_that_waits_for_two_tasks_sleeps_through_the_first():
 
 def test_tasks_that_come_together_wake_whoever_waits_for_fewer():
     outlet = Outlet(Bell())
-    tasks = [Task(n, 1, 1, outlet) for n in range(3)]
+    tasks = [Task(n, outlet) for n in range(3)]
     ringer = threading.Timer(0.05, outlet.put_all, [tasks])
     before = monotonic()
     ringer.start()
