@@ -5,10 +5,12 @@ The interpreter's garbage collector looks at every message that is alive, again 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
@@ -17,26 +19,29 @@ from flowdsl.brokers.outgoing import from_milliseconds
 from flowdsl.records import RecordPart, Records
 from flowdsl.types import Partition, Record
 
-Where = Partition | list[Partition]
-"""The partition of all records, or that of each."""
+
+class Run(NamedTuple):
+    """Records of one partition that follow each other. ``start``: the index of the first of them in its read."""
+
+    start: int
+    partition: Partition
+    offsets: Sequence[int]
 
 
 class KafkaRecords(Records):
     """Records in the order in which they were read. ``messages`` None: they are known by value and place only."""
 
-    __slots__ = ("_messages", "_payload", "offsets", "where")
+    __slots__ = ("_payload", "messages", "runs")
 
     def __init__(
         self,
         payload: list[Any],
-        where: Where,
-        offsets: Sequence[int],
+        runs: Sequence[Run],
         positions: Mapping[Partition, int],
         messages: list[Message] | None,
     ) -> None:
         super().__init__(positions)
-        self._payload, self._messages = payload, messages
-        self.where, self.offsets = where, offsets
+        self._payload, self.runs, self.messages = payload, runs, messages
 
     def __len__(self) -> int:
         return len(self._payload)
@@ -47,12 +52,12 @@ class KafkaRecords(Records):
 
     @property
     def partition(self) -> Partition | None:
-        return self.where if isinstance(self.where, Partition) else None
+        return self.runs[0].partition if len(self.runs) == 1 else None
 
     def column(self, part: RecordPart, at: Sequence[int] | None = None) -> Sequence[Any]:
-        if self._messages is None:
+        if self.messages is None:
             return super().column(part, at)
-        messages = self._messages if at is None else [self._messages[index] for index in at]
+        messages = self.messages if at is None else [self.messages[index] for index in at]
         if part == "key":
             return list(map(Message.key, messages))
         if part == "headers":
@@ -60,72 +65,84 @@ class KafkaRecords(Records):
         return [stamp if kind and stamp >= 0 else None for kind, stamp in map(Message.timestamp, messages)]
 
     def place(self, index: int) -> tuple[Partition, int]:
-        where = self.where
-        return where if isinstance(where, Partition) else where[index], self.offsets[index]
+        runs = self.runs
+        start, partition, offsets = runs[0] if len(runs) == 1 else runs[bisect_right(runs, index, key=_START) - 1]
+        return partition, offsets[index - start]
 
     def record(self, index: int) -> Record[Any]:
         partition, offset = self.place(index)
         topic, number, value = partition.topic.name, partition.index, self._payload[index]
-        if self._messages is None:
+        if self.messages is None:
             return Record(topic, number, offset, None, value)
-        message: Any = self._messages[index]
+        message: Any = self.messages[index]
         headers, moment = tuple(message.headers() or ()), as_datetime(*message.timestamp())
         return Record(topic, number, offset, message.key(), value, headers, moment)
 
     def window(self, start: int, stop: int) -> KafkaRecords:
         if start == 0 and stop >= len(self):
             return self
-        where, messages = self.where, self._messages
         return KafkaRecords(
             self._payload[start:stop],
-            where if isinstance(where, Partition) else where[start:stop],
-            self.offsets[start:stop],
+            [
+                Run(max(run.start - start, 0), run.partition, run.offsets[max(start - run.start, 0) : stop - run.start])
+                for run in self.runs
+                if run.start < stop and start < run.start + len(run.offsets)
+            ],
             self.positions if stop >= len(self) else {},
-            None if messages is None else messages[start:stop],
+            None if self.messages is None else self.messages[start:stop],
         )
 
     def committable_below(self, stop: int) -> dict[Partition, int]:
         if stop == len(self) and self.positions:
             return dict(self.positions)
-        if not stop:
-            return {}
-        where, offsets = self.where, self.offsets
-        if isinstance(where, Partition):
-            return {where: offsets[stop - 1] + 1}
-        last = dict(zip(where[:stop], offsets[:stop], strict=True))
-        return {partition: offset + 1 for partition, offset in last.items()}
+        return {
+            run.partition: run.offsets[min(stop - run.start, len(run.offsets)) - 1] + 1
+            for run in self.runs
+            if run.start < stop
+        }
 
     def without(self, partitions: Collection[Partition]) -> KafkaRecords:
         """Those of other partitions."""
-        kept = [index for index in range(len(self)) if self.place(index)[0] not in partitions]
-        places = [self.place(index) for index in kept]
-        return KafkaRecords(
-            [self._payload[index] for index in kept],
-            [partition for partition, _ in places],
-            [offset for _, offset in places],
-            {partition: offset for partition, offset in self.positions.items() if partition not in partitions},
-            None if self._messages is None else [self._messages[index] for index in kept],
-        )
+        kept = [
+            self.window(run.start, run.start + len(run.offsets)) for run in self.runs if run.partition not in partitions
+        ]
+        positions = {partition: offset for partition, offset in self.positions.items() if partition not in partitions}
+        return KafkaRecords.joined(kept, positions)
 
     @staticmethod
-    def joined(parts: Sequence[KafkaRecords]) -> KafkaRecords:
-        """What was read bit by bit, known by value and place."""
-        if len(parts) == 1:
-            return parts[0]
-        payload = list(chain.from_iterable(part.payload for part in parts))
-        where, offsets = _joined_places(parts, len(payload))
-        positions = {partition: offset for part in parts for partition, offset in part.positions.items()}
-        return KafkaRecords(payload, where, offsets, positions, None)
+    def joined(parts: Sequence[KafkaRecords], positions: Mapping[Partition, int] | None = None) -> KafkaRecords:
+        """What was read bit by bit. ``positions``: behind all of them; None: those of the parts."""
+        if positions is None:
+            positions = {partition: offset for part in parts for partition, offset in part.positions.items()}
+        payload: list[Any] = []
+        messages: list[Message] | None = []
+        runs: list[Run] = []
+        for part in parts:
+            runs += [Run(len(payload) + run.start, run.partition, run.offsets) for run in part.runs]
+            payload += part.payload
+            messages = None if messages is None or part.messages is None else messages + part.messages
+        return KafkaRecords(payload, _merged(runs), positions, messages)
 
 
-def _joined_places(parts: Sequence[KafkaRecords], count: int) -> tuple[Where, Sequence[int]]:
-    only, first, last = parts[0].partition, parts[0].offsets, parts[-1].offsets
-    if only is None or any(part.partition != only for part in parts):
-        each = ([part.where] * len(part) if isinstance(part.where, Partition) else part.where for part in parts)
-        return list(chain.from_iterable(each)), list(chain.from_iterable(part.offsets for part in parts))
-    if last[-1] - first[0] == count - 1:  # they ascend
-        return only, range(first[0], last[-1] + 1)
-    return only, list(chain.from_iterable(part.offsets for part in parts))
+_START = attrgetter("start")
+
+
+def _merged(runs: Sequence[Run]) -> list[Run]:
+    """Neighbours of one partition are one run."""
+    merged: list[Run] = []
+    for run in runs:
+        if merged and merged[-1].partition == run.partition:
+            start, partition, before = merged.pop()
+            merged.append(Run(start, partition, _one_behind_the_other(before, run.offsets)))
+        else:
+            merged.append(run)
+    return merged
+
+
+def _one_behind_the_other(before: Sequence[int], after: Sequence[int]) -> Sequence[int]:
+    if isinstance(before, range) and isinstance(after, range) and before.stop == after.start:
+        return range(before.start, after.stop)
+    return [*before, *after]
 
 
 def records_of(
@@ -133,22 +150,33 @@ def records_of(
 ) -> KafkaRecords:
     """What a read brought. ``positions``: of the partitions that it moved; empty where that is not known."""
     payload = list(map(Message.value, messages))
-    where, offsets = _places_of(messages, positions, places)
-    return KafkaRecords(payload, where, offsets, positions, None if values_only else messages)
+    return KafkaRecords(payload, _runs_of(messages, positions, places), positions, None if values_only else messages)
 
 
-def _places_of(messages: list[Any], positions: Mapping[Partition, int], places: Places) -> tuple[Where, Sequence[int]]:
+def _runs_of(messages: list[Any], positions: Mapping[Partition, int], places: Places) -> list[Run]:
     """Each message is asked where several partitions moved, or offsets are missing between the first and the last."""
     if not messages:
-        return [], ()
+        return []
     first, last = messages[0], messages[-1]
     begin, end = first.offset(), last.offset() + 1
     if len(positions) == 1 and end - begin == len(messages):  # they ascend
         (only,) = positions
         if only == places[first.topic(), first.partition()] == places[last.topic(), last.partition()]:
-            return only, range(begin, end)
-    where = [places[message.topic(), message.partition()] for message in messages]
-    return where, [message.offset() for message in messages]
+            return [Run(0, only, range(begin, end))]
+    offsets = list(map(Message.offset, messages))
+    runs: list[Run] = []
+    stop = 0
+    of_each: Iterator[Any] = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+    for place, same in groupby(of_each):
+        start, stop = stop, stop + len(list(same))
+        runs.append(Run(start, places[place], _ascending(offsets[start:stop])))
+    return runs
+
+
+def _ascending(offsets: list[Any]) -> Sequence[int]:
+    """As a range where none is missing."""
+    first, stop = offsets[0], offsets[-1] + 1
+    return range(first, stop) if stop - first == len(offsets) else offsets
 
 
 def as_datetime(kind: int, milliseconds: int) -> datetime | None:
