@@ -151,11 +151,16 @@ class Bench:
         return guest
 
     def memory(self) -> None:
-        """Print how much memory a flow has after as many small records as the others read, and after ten times as many."""
+        """Print how much memory there is after as many small records as the others read, and after ten times as many.
+
+        The most of it is what librdkafka fetched ahead, in whatever pieces its threads got from the C library.
+        """
         topic, records = self.make("small"), 10 * self.records
         self.fill(topic, records, small)
-        early, late = self.run("flow", "in_memory", records, topic)["megabytes"]
-        print(f"memory: {early:.0f} MB after {self.records} records, {late:.0f} MB after {records}", flush=True)
+        for who in ("flow", "hand"):
+            early, late = self.run(who, "in_memory", records, topic)["megabytes"]
+            text = f"memory, {who}: {early:.0f} MB after {self.records} records, {late:.0f} MB after {records}"
+            print(text, flush=True)
 
 
 def told_by(process: subprocess.Popen[str]) -> Told:

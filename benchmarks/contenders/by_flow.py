@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from jobs import BATCH, READING, WRITING, Counting, Latencies, Watch, dumps, enrich, keep, loads
+from jobs import BATCH, READING, WRITING, Counting, Latencies, Sizes, Watch, dumps, enrich, keep, loads
 
 from flowdsl import Flow, Kafka, batch, filter_, map_, sink
 
@@ -70,20 +70,10 @@ def in_company(address: str, topic: str, group: str, records: int) -> None:
 
 
 def in_memory(address: str, topic: str, group: str, records: int) -> None:
-    """Tell the resident megabytes after a tenth of the records, and after all."""
-    found: list[float] = []
-    count = [0]
-
-    def note(rows: list[Any]) -> None:
-        before, count[0] = count[0], count[0] + len(rows)
-        if before < records // 10 <= count[0] or count[0] == records:
-            with open("/proc/self/status") as status:  # noqa: PTH123  # not a file
-                found.append(next(int(row.split()[1]) for row in status if row.startswith("VmRSS")) / 1024)
-
-    (reading(address, topic, group) | map_(loads) | map_(enrich) | batch(BATCH, within=1.0) | sink(note)).run(
-        count=records
-    )
-    sys.stdout.write(json.dumps({"records": count[0], "megabytes": found}) + "\n")
+    sizes = Sizes(records)
+    flow = reading(address, topic, group) | map_(loads) | map_(enrich) | batch(BATCH, within=1.0) | sink(sizes)
+    flow.run(count=records)
+    sizes.tell()
 
 
 JOBS: dict[str, Callable[..., None]] = {

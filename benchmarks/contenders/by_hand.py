@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer
-from jobs import BATCH, COMMIT_EVERY, READING, WRITING, Counting, Latencies, Watch, dumps, enrich, keep, loads
+from jobs import BATCH, COMMIT_EVERY, READING, WRITING, Counting, Latencies, Sizes, Watch, dumps, enrich, keep, loads
 
 
 class Reading:
@@ -117,7 +117,16 @@ def as_they_come(address: str, topic: str, group: str, records: int) -> None:
         reading.commit()
 
 
-JOBS = {job.__name__: job for job in (into_a_sink, into_a_topic, with_everything, one_by_one, as_they_come)}
+def in_memory(address: str, topic: str, group: str, records: int) -> None:
+    reading, sizes = Reading(address, topic, group), Sizes(records)
+    while sizes.count < records:
+        rows = [enrich(loads(message.value())) for message in reading.consumer.consume(BATCH, 0.1)]
+        sizes(rows)
+        reading.commit()
+    sizes.tell()
+
+
+JOBS = {job.__name__: job for job in (into_a_sink, into_a_topic, with_everything, one_by_one, as_they_come, in_memory)}
 
 if __name__ == "__main__":
     job, address, topic, group, records = sys.argv[1:]

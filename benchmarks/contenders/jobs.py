@@ -86,6 +86,23 @@ class Counting:
             self.watch.stop((self.count - self.first) * 2)
 
 
+class Sizes:
+    """A sink for lists: resident megabytes after a tenth of the records, and after all."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.count = total, 0
+        self.found: list[float] = []
+
+    def __call__(self, rows: list[Any]) -> None:
+        before, self.count = self.count, self.count + len(rows)
+        if before < self.total // 10 <= self.count or before < self.total <= self.count:
+            with open("/proc/self/status") as status:  # noqa: PTH123  # not a file
+                self.found.append(next(int(row.split()[1]) for row in status if row.startswith("VmRSS")) / 1024)
+
+    def tell(self) -> None:
+        sys.stdout.write(json.dumps({"records": self.count, "megabytes": self.found}) + "\n")
+
+
 WARM = 1_000_000_000
 """Nanoseconds after the first record from which on it counts how late one is: until then it waited for the group."""
 
