@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import repeat
+from collections.abc import Sequence
 from typing import Any, overload
 
 from flowdsl.brokers.protocols import Outgoing
-
-Row = tuple[str, int | None, bytes | None, bytes | None, Any, Any]
 
 
 class Columns(Sequence[Outgoing]):
@@ -34,12 +31,6 @@ class Columns(Sequence[Outgoing]):
         """Whether they have key and value and nothing besides, and no value is null."""
         bare = self.partition is None and self.timestamps is None and self.headers is None
         return bare and None not in self.values
-
-    def rows(self) -> Iterator[Row]:
-        """What the records hold, as tuples of the same shape."""
-        none = repeat(None)
-        where = repeat(self.topic), repeat(self.partition)
-        return zip(*where, self.keys or none, self.values, self.headers or none, self.timestamps or none, strict=False)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -22,8 +22,9 @@ from flowdsl.brokers.kafka.errors import error_of, is_refused, is_unknown, sorte
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.records import as_datetime
 from flowdsl.brokers.kafka.reports import POLL, Answer, Reports, Suspect
+from flowdsl.brokers.kafka.rows import row_of, rows_of
 from flowdsl.brokers.kafka.weather import Weather
-from flowdsl.brokers.outgoing import as_outgoing, to_milliseconds
+from flowdsl.brokers.outgoing import as_outgoing
 from flowdsl.brokers.protocols import Delivery, Outgoing
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import BrokerError, DeliveryFailed
@@ -96,15 +97,11 @@ class KafkaProducer:
     def _send_each(self, records: Sequence[Outgoing], reports: Reports) -> int:
         """How many were taken. By position: names of arguments cost more than all else here."""
         produce, index = self._handle.produce, -1
-        each = records.rows() if isinstance(records, Columns) else records
-        rows = zip(count(), each, reports.each(), strict=False)
+        rows = zip(count(), rows_of(records), reports.each(), strict=False)
         while True:
             try:
-                for index, (topic, partition, key, value, headers, when), report in rows:  # noqa: B007  # as above
-                    stamp = when if type(when) is int else 0 if when is None else to_milliseconds(when)
-                    where = -1 if partition is None else partition
-                    pairs = (headers if type(headers) is list else list(headers)) if headers else None  # pyright: ignore[reportUnknownVariableType]  # headers are Any
-                    produce(topic, value, key, where, report, None, stamp, pairs)  # pyright: ignore[reportUnknownArgumentType]  # headers are Any
+                for index, (topic, partition, key, value, headers, stamp), report in rows:  # noqa: B007  # as above
+                    produce(topic, value, key, partition, report, None, stamp, headers)
             except BufferError:
                 return index
             except KafkaException as failure:
@@ -174,10 +171,8 @@ class KafkaProducer:
 
     def _produce(self, record: Outgoing, answer: Callable[[Any, Any], None]) -> None:
         """Raises BufferError where the queue is full, and KafkaException for a record that is refused right here."""
-        topic, index, key, value, headers, when = record
-        where = -1 if index is None else index
-        stamp = 0 if when is None else when if isinstance(when, int) else to_milliseconds(when)
-        self._handle.produce(topic, value, key, where, answer, None, stamp, list(headers) or None)
+        topic, partition, key, value, headers, stamp = row_of(record)
+        self._handle.produce(topic, value, key, partition, answer, None, stamp, headers)
 
     def refused(self, delivery: Delivery, index: int, record: Outgoing, error: KafkaError) -> None:
         """Librdkafka reports that this record was not taken."""
