@@ -225,8 +225,8 @@ ROWS = (
         settle=calm,
     ),
     Row(
-        "compiled: threads, by key",
-        compiled(concurrent(concurrency=3, key=lambda n: n % 2)),
+        "compiled: threads, of one key",
+        compiled(concurrent(concurrency=3, key=lambda _: 0)),
         payload=record,
         runs_user_code=False,
         lags=True,
