@@ -73,7 +73,7 @@ class ForeignStage(Step[Any, Any]):
         while self._failures and self._handler.handle(self._failures[0]) is Verdict.DROP:
             self._failures.popleft()
         if not (self._queue or self._outbox or self._joined):
-            given, in_vain = self._returning.due()
+            given, in_vain = self._returning.due(is_held_up=self._end.is_held_up)
             self._queue += given
             self._failures += in_vain
         self._give_next()

@@ -51,6 +51,11 @@ class ForeignEnd(Step[Any, Any]):
             self._told = self._passage.mark
             self.emit(Message(progress(self._told)))
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether what is behind does not take what there is."""
+        return bool(self._outbox)
+
     def settled(self, values: int) -> None:  # noqa: ARG002  # they were filtered
         """So many values that left without one of their own are done."""
         self.advance()
@@ -68,6 +73,9 @@ class ForeignEnd(Step[Any, Any]):
 
 class SelfCommit:
     """The ``commit`` of a hand-written strategy that ends the flow. Stands where ``ForeignEnd`` does otherwise."""
+
+    is_held_up = False
+    """Nothing is behind it."""
 
     def __init__(self, passage: Passage, step: StepContext) -> None:
         self._passage, self._step = passage, step

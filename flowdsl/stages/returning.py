@@ -18,14 +18,17 @@ from flowdsl.types import Partition
 
 PATIENCE = 10.0
 """Seconds for which a strategy may keep records of a partition when one of them should be given to it again."""
+LOOK = 1.0
+"""What passes between two looks counts for no more than so many of these seconds: perhaps the strategy had no turn."""
 
 
 class Return(Struct, eq=False):
-    """A record that is to be given again at that time."""
+    """A record that is to be given again at that time. ``waited``: for how long the strategy has kept others since."""
 
     at: float
     passing: Passing
     failure: Failure
+    waited: float = 0.0
 
 
 class Returning:
@@ -35,6 +38,7 @@ class Returning:
         self._passage, self._clock = passage, clock
         self._returns: list[Return] = []
         self._behind: deque[Passing] = deque()
+        self._looked = clock()
 
     @property
     def has_room(self) -> bool:
@@ -58,9 +62,13 @@ class Returning:
         self._behind.append(passing)
         return True
 
-    def due(self) -> tuple[list[Passing], list[Failure]]:
-        """What is to be given now, with what waited behind it, and what the strategy cannot be given again."""
+    def due(self, *, is_held_up: bool) -> tuple[list[Passing], list[Failure]]:
+        """What is to be given now, with what waited behind it, and what the strategy cannot be given again.
+
+        ``is_held_up``: what the strategy hands on is not taken, so that it has to keep it.
+        """
         now, given, in_vain, rest = self._clock(), list[Passing](), list[Failure](), list[Return]()
+        passed, self._looked = 0.0 if is_held_up else min(LOOK, now - self._looked), now
         held = set[Partition]()
         for each in self._returns:
             if not held.isdisjoint(each.passing.partitions()):
@@ -68,10 +76,11 @@ class Returning:
                 rest.append(each)
             elif each.at <= now and self._passage.can_return(each.passing):
                 given.append(each.passing)
-            elif each.at + PATIENCE <= now:
+            elif each.at <= now and each.waited >= PATIENCE:
                 self._passage.give_up(each.passing)
                 in_vain.append(each.failure)
             else:
+                each.waited += passed if each.at <= now else 0.0
                 rest.append(each)
                 held |= each.passing.partitions()
         if len(rest) < len(self._returns):
@@ -83,7 +92,7 @@ class Returning:
     def deadline(self) -> float | None:
         """When ``due`` may have something to give."""
         now = self._clock()
-        return min((each.at if each.at > now else each.at + PATIENCE for each in self._returns), default=None)
+        return min((each.at if each.at > now else now + LOOK for each in self._returns), default=None)
 
     def is_worth_waiting_for(self, until: float | None) -> bool:
         """Whether something is to be given again before that moment; None: whenever."""

@@ -11,9 +11,10 @@ from flowdsl import LocalBroker, Partition, StepFailed, Topic, flat_map, immedia
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import InvalidMessage
 from flowdsl.stages.returning import PATIENCE
-from flowdsl.strategies import BatchStep, CommitOffsets, Message, RunTask, RunTaskInThreads
+from flowdsl.strategies import BatchStep, CommitOffsets, Message, MessageRejected, RunTask, RunTaskInThreads
 from flowdsl.testing import VirtualClock
 from tests.operators.test_through_runs import Middle, driver_of, end, send
+from tests.strategies.doubles import Passing
 
 P0, P1 = Partition(Topic("t"), 0), Partition(Topic("t"), 1)
 
@@ -175,6 +176,33 @@ def test_a_strategy_that_keeps_a_partition_too_long_is_not_given_the_record_agai
     driver.advance(PATIENCE)
     assert [value.payload for value in driver.outputs[0]] == [b"a", b"c"]
     assert driver.committed == {P0: 3}
+    driver.close()
+
+
+class ClosedUntil(Passing):
+    """Takes nothing before that time."""
+
+    def __init__(self, moment: float, clock: VirtualClock, downstream: Any) -> None:
+        super().__init__(downstream)
+        self._moment, self._clock = moment, clock
+
+    def submit(self, message: Message[Any]) -> None:
+        if self._clock() < self._moment:
+            raise MessageRejected
+        super().submit(message)
+
+
+def test_a_strategy_may_keep_for_as_long_as_it_likes_what_is_not_taken_behind_it() -> None:
+    clock = VirtualClock()
+    checking = Middle(lambda downstream: RunTask(Invalid(b=1), RunTask(lambda message: message.payload, downstream)))
+    gate = Middle(lambda downstream: ClosedUntil(4 * PATIENCE, clock, downstream))
+    steps = through(checking, on_error=retry(3, first=1.0)), through(gate)
+    driver = driver_of(*steps, end(), clock=clock, commit=immediately)
+    send(driver, b"z", b"y", b"a", b"b", b"c")
+    driver.advance(3 * PATIENCE)
+    assert driver.outputs == []
+    driver.advance(2 * PATIENCE)
+    assert driver.outputs == [b"z", b"y", b"a", b"b", b"c"]
     driver.close()
 
 
