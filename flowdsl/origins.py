@@ -105,8 +105,11 @@ class Part(Origins):
     def positions(self) -> Sequence[int]:
         """The index in ``whole`` of each value."""
         if self._positions is None:
-            self._positions = list(self._chosen)
+            self._positions = self._found()
         return self._positions
+
+    def _found(self) -> Sequence[int]:
+        return list(self._chosen)
 
     def position(self, index: int) -> int:
         """The index in ``whole`` of one value."""
@@ -144,13 +147,10 @@ class Sifted(Part):
 
     def __init__(self, whole: Origins, drops: Sequence[list[int]], length: int) -> None:
         self._drops = drops[0] if len(drops) == 1 else sorted(chain.from_iterable(drops))
-        self.whole, self._length, self._positions = whole, length, None
+        super().__init__(whole, (), length)
 
-    @property
-    def positions(self) -> Sequence[int]:
-        if self._positions is None:
-            self._positions = list(_left(len(self.whole), self._drops))
-        return self._positions
+    def _found(self) -> Sequence[int]:
+        return list(_left(len(self.whole), self._drops))
 
     def position(self, index: int) -> int:
         return index + bisect_right(self._drops, index)
