@@ -27,7 +27,7 @@ from flowdsl.testing.feed import Feed, FeedConsumer
 from flowdsl.testing.virtual import VirtualClock
 from flowdsl.types import Record
 from tests.processing.running import P0, TOPIC
-from tests.strategies.doubles import Passing
+from tests.strategies.doubles import ClosedUntil
 
 P1 = Partition(TOPIC, 1)
 PATIENCE = 2.0
@@ -196,19 +196,6 @@ class Late(FeedConsumer):
         return Chosen(read, range(len(read)), told)
 
 
-class Until(Passing):
-    """Rejects what comes before that moment."""
-
-    def __init__(self, clock: VirtualClock, moment: float, downstream: ProcessingStrategy[Any]) -> None:
-        super().__init__(downstream)
-        self._clock, self._moment = clock, moment
-
-    def submit(self, message: Message[Any]) -> None:
-        if self._clock() < self._moment:
-            raise MessageRejected
-        super().submit(message)
-
-
 class HeldUp(ProcessingStrategyFactory[Any]):
     """In the middle of a flow, or with commits of its own."""
 
@@ -218,7 +205,7 @@ class HeldUp(ProcessingStrategyFactory[Any]):
     def create_with_partitions(
         self, commit: Commit, partitions: Any, downstream: Any = None
     ) -> ProcessingStrategy[Any]:
-        return Until(self._clock, 10.0, downstream or CommitOffsets(commit))
+        return ClosedUntil(10.0, self._clock, downstream or CommitOffsets(commit))
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from flowdsl.clock import Clock
 from flowdsl.strategies import (
     FILTERED_PAYLOAD,
     BrokerValue,
@@ -52,6 +53,19 @@ class Passing(ProcessingStrategy[Any]):
 
     def terminate(self) -> None:
         self.downstream.terminate()
+
+
+class ClosedUntil(Passing):
+    """Takes nothing before that time."""
+
+    def __init__(self, moment: float, clock: Clock, downstream: ProcessingStrategy[Any]) -> None:
+        super().__init__(downstream)
+        self._moment, self._clock = moment, clock
+
+    def submit(self, message: Message[Any]) -> None:
+        if self._clock() < self._moment:
+            raise MessageRejected
+        super().submit(message)
 
 
 class Commits:
