@@ -15,9 +15,9 @@ from flowdsl.brokers.protocols import Delivery, Last, Outgoing
 from flowdsl.errors import BrokerError, DeliveryFailed, TopicNotFound
 from flowdsl.flow.face import Broker
 from flowdsl.types import KafkaPayload, Partition, Topic
+from tests.kafka.helpers import NOON
 
 Join = Callable[..., Any]
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
 def until(readers: list[Any], condition: Callable[[], bool], seconds: float = 30.0) -> None:

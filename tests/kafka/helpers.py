@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from flowdsl import BrokerUnreachable, Kafka
@@ -14,6 +15,8 @@ from flowdsl import BrokerUnreachable, Kafka
 ROOT = Path(__file__).parents[2]
 PATIENCE = 150.0
 """Seconds that something may take which takes two on a machine that does nothing else."""
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
+"""The time of records that need one: brokers delete what is older than the retention, seven days, whenever they look."""
 
 
 def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flowdsl import JSON, Kafka, Partition, StepFailed, Topic, filter_, map_
-from tests.kafka.helpers import fill
+from tests.kafka.helpers import NOON, fill
 
 pytestmark = pytest.mark.slow
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 FAR = datetime.now(UTC) + timedelta(days=400)
 """Refused by brokers, which take nothing from later than an hour ahead; its whole batch is refused with it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +12,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from flowdsl import BrokerError, Kafka, OffsetOutOfRange, Partition, StepFailed, Topic, every, sink, tap, to_list
-from tests.kafka.helpers import add, fill, lines_until, program, wait_for
+from tests.kafka.helpers import NOON, add, fill, lines_until, program, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
 from tests.kafka.server import unique
 
 pytestmark = pytest.mark.slow
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
 def transactions(address: str, topic: str, *ends: tuple[range, bool], key: str | None = None) -> None:
