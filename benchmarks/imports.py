@@ -11,7 +11,8 @@ from statistics import median
 
 ROUNDS = 15
 LIMIT_MS = 60.0
-DEPENDENCIES = ("attrs", "cloudpickle", "confluent_kafka", "msgspec", "reactivex")
+DEPENDENCIES = ("attrs", "cloudpickle", "confluent_kafka", "confluent_kafka.admin", "msgspec", "reactivex")
+"""Their modules, as far as flowdsl imports them."""
 PROGRAM = """
 import time
 import {}
