@@ -42,10 +42,9 @@ class ConcurrentStage(Step[Any, Any]):
     ) -> None:
         super().__init__(next_step, clock=kernel.step.clock)
         self.kernel, self._order = kernel, order
-        self._key = key
         self._timeout = timeout
         self._attempts = Attempts(workers, kernel.step.run.bell, timeout)
-        self._endings = Endings(kernel, order, self._attempts.outlet, lambda chunk: self.emit(Message(chunk)))
+        self._endings = Endings(kernel, order, self._attempts.outlet, lambda chunk: self.emit(Message(chunk)), key)
         self._switch = kernel.step.run.switch
         self._ended = False
         self._until: float | None = None
@@ -63,7 +62,7 @@ class ConcurrentStage(Step[Any, Any]):
         chunk: Any = message.value  # between stages there are chunks only
         if self._ended:
             return
-        self._endings.accept(chunk, self._key)
+        self._endings.accept(chunk)
         self._work()
 
     def has_room(self) -> bool:
@@ -111,7 +110,8 @@ class ConcurrentStage(Step[Any, Any]):
     def _is_full(self) -> bool:
         if self._dropped:
             return False  # what comes now is never begun; the steps before this one must not wait for it
-        return len(self._order.ready) >= self._attempts.capacity or self._endings.span >= MOST_APART
+        waiting = self._endings.unopened + len(self._order.ready)
+        return waiting >= self._attempts.capacity or self._endings.span >= MOST_APART
 
     def _wait_for_room(self) -> None:
         until = self.clock() + SUBMIT_SECONDS
@@ -129,6 +129,8 @@ class ConcurrentStage(Step[Any, Any]):
         until = self.clock() + TURN_SECONDS
         while True:
             self._collect()
+            if not self._dropped:
+                self._endings.open(self._attempts.room)
             if not self._outbox:
                 self._leave()
             self._begin()

@@ -26,21 +26,39 @@ Finisher = CallResults | FlatMapKernel
 class Endings:
     """The second half of a concurrent stage: from outcomes to chunks."""
 
-    def __init__(self, kernel: Finisher, order: Order, outlet: Outlet, emit: Callable[[Chunk[Any]], None]) -> None:
-        self._kernel, self._order, self._emit = kernel, order, emit
+    def __init__(
+        self,
+        kernel: Finisher,
+        order: Order,
+        outlet: Outlet,
+        emit: Callable[[Chunk[Any]], None],
+        key: Callable[[Any], Any] | None,
+    ) -> None:
+        self._kernel, self._order, self._emit, self._key = kernel, order, emit, key
         self._unfinished = Unfinished(outlet)
         self._waiting: list[tuple[float, int, Entry]] = []
         self._told = 0
 
     # -- what comes in --------------------------------------------------------------------------------------------
 
-    def accept(self, chunk: Chunk[Any], key: Callable[[Any], Any] | None) -> None:
-        """Take a chunk; what may begin of it is with the order."""
-        entries = self._unfinished.add(chunk)
-        if key is not None:
-            for entry in entries:
-                self._find_key(entry, key)
-        self._order.arrived(entries)
+    def accept(self, chunk: Chunk[Any]) -> None:
+        """Take a chunk."""
+        self._unfinished.add(chunk)
+
+    @property
+    def unopened(self) -> int:
+        """How many values were taken, and are not with the order yet."""
+        return self._unfinished.unopened
+
+    def open(self, wanted: int) -> None:
+        """Bring values to the order until so many are ready to begin, as far as there are any."""
+        ready = self._order.ready
+        while len(ready) < wanted and self._unfinished.unopened:
+            entries = self._unfinished.open(wanted - len(ready))
+            if self._key is not None:
+                for entry in entries:
+                    self._find_key(entry, self._key)
+            self._order.arrived(entries)
 
     def _find_key(self, entry: Entry, key: Callable[[Any], Any]) -> None:
         """A value whose key cannot be found failed: nothing is gained by trying again."""
@@ -111,7 +129,9 @@ class Endings:
             self._order.ready.appendleft(heappop(self._waiting)[2])
 
     def try_no_more(self) -> None:
+        """Nothing begins any more, neither for the first time nor again."""
         self._waiting.clear()
+        self._unfinished.open_no_more()
 
     def _wait_until(self, moment: float, entry: Entry) -> None:
         heappush(self._waiting, (moment, entry.lot.number + entry.index, entry))

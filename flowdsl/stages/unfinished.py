@@ -6,6 +6,7 @@ offsets.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -23,15 +24,24 @@ _INDEX: Final = attrgetter("index")
 
 
 class Lot:
-    """A chunk as it was accepted, and which of its values are finished. ``number``: how many values came before it."""
+    """A chunk as it was accepted, and which of its values are finished. ``number``: how many values came before it.
+    ``opened``: how many of its values have entries.
+    """
 
-    __slots__ = ("_first", "chunk", "finished", "left", "number")
+    __slots__ = ("_first", "chunk", "finished", "left", "number", "opened")
 
     def __init__(self, chunk: Chunk[Any], number: int) -> None:
         self.chunk, self.number = chunk, number
         self.left = len(chunk)
         self.finished = bytearray(self.left)
+        self.opened = 0
         self._first = 0
+
+    def open(self, most: int, outlet: Outlet) -> list[Entry]:
+        """Entries for its next values, no more than so many."""
+        start, values = self.opened, self.chunk.values[self.opened : self.opened + most]
+        self.opened += len(values)
+        return [Entry(self, index, value, outlet) for index, value in enumerate(values, start)]
 
     def finish(self, indices: Sequence[int]) -> None:
         finished = self.finished
@@ -80,24 +90,48 @@ class Entry(Task):
 
 
 class Unfinished:
-    """The lots of which something is not finished, in the order of arrival."""
+    """The lots of which something is not finished, in the order of arrival.
+
+    Values get entries as there is room for them, and not all at once: threads that have work wait while this one makes
+    some thousand objects.
+    """
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
         self._lots: dict[int, Lot] = {}
-        self._count = 0
+        self._unopened: deque[Lot] = deque()
+        self._count = self._opened = 0
         self._mark = 0
 
-    def add(self, chunk: Chunk[Any]) -> list[Entry]:
-        """Accept a chunk; returns its values as entries."""
+    def add(self, chunk: Chunk[Any]) -> None:
+        """Accept a chunk."""
         self._mark = max(self._mark, chunk.mark)
-        if not chunk.values:
-            return []
-        lot = Lot(chunk, self._count)
-        self._lots[lot.number] = lot
-        self._count += len(chunk)
-        outlet = self._outlet
-        return [Entry(lot, index, value, outlet) for index, value in enumerate(chunk.values)]
+        if chunk.values:
+            lot = Lot(chunk, self._count)
+            self._lots[lot.number] = lot
+            self._unopened.append(lot)
+            self._count += len(chunk)
+
+    @property
+    def unopened(self) -> int:
+        """How many values have no entry yet."""
+        return self._count - self._opened
+
+    def open(self, most: int) -> list[Entry]:
+        """Entries for the next values, no more than so many; they come once, in the order of arrival."""
+        entries: list[Entry] = []
+        while self._unopened and len(entries) < most:
+            lot = self._unopened[0]
+            entries += lot.open(most - len(entries), self._outlet)
+            if lot.opened == len(lot.finished):
+                self._unopened.popleft()
+        self._opened += len(entries)
+        return entries
+
+    def open_no_more(self) -> None:
+        """What has no entry yet never gets one."""
+        self._unopened.clear()
+        self._opened = self._count
 
     def finish(self, entries: Iterable[Entry]) -> None:
         for lot, some in groupby(entries, _LOT):
@@ -107,6 +141,7 @@ class Unfinished:
 
     def clear(self) -> None:
         self._lots.clear()
+        self.open_no_more()
 
     def __bool__(self) -> bool:
         return bool(self._lots)
