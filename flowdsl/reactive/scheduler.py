@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 from typing import Any, Never, TypeVar
 
@@ -70,14 +70,23 @@ class WorkerScheduler(Scheduler):
         self._closed = False
 
     def schedule(self, action: ScheduledAction[S], state: S | None = None) -> DisposableBase:
+        scheduled = Scheduled(action, state)
+        self._put([scheduled])
+        return scheduled
+
+    def schedule_all(self, action: ScheduledAction[S], states: Iterable[S]) -> None:
+        """As ``schedule`` with each of these, and at less cost: a thread that starts finds all of them."""
+        self._put([Scheduled(action, state) for state in states])
+
+    def _put(self, some: Sequence[Scheduled]) -> None:
         if self._closed:
             msg = f"the scheduler {self._name} was closed"
             raise RuntimeError(msg)
-        scheduled = Scheduled(action, state)
-        self.queue.put(scheduled)
-        if len(self.threads) < self._most:
+        put = self.queue.put
+        for scheduled in some:
+            put(scheduled)
+        for _ in range(min(len(some), self._most - len(self.threads))):
             self._begin()
-        return scheduled
 
     def schedule_relative(
         self, duetime: Any, action: ScheduledAction[S], state: S | None = None

@@ -55,6 +55,8 @@ def threads(n: int = 8) -> WorkerPlan:
 class ThreadWorkers(Workers):
     """Threads that take tasks from one queue. One that is stuck in a task whose time is up is replaced."""
 
+    wakes = 8  # while results leave, no thread goes on that comes back from waiting; then all do at once, and get in each other's way
+
     def __init__(self, job: Job, concurrency: int, tools: Tools) -> None:
         super().__init__(tools)
         self._job, self._most = job, concurrency
@@ -64,9 +66,7 @@ class ThreadWorkers(Workers):
         self._broken: BaseException | None = None
 
     def hand_out(self, tasks: Sequence[Task]) -> None:
-        schedule, run = self._scheduler.schedule, self._run
-        for task in tasks:
-            schedule(run, task)
+        self._scheduler.schedule_all(self._run, tasks)
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """They are abandoned: a thread that comes to one passes it over."""

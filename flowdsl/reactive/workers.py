@@ -103,6 +103,10 @@ class Workers(ABC):
 
     capacity: int
     """How many tasks of a stage may be handed out and not done: what runs at once, and what waits right behind it."""
+    wakes = 4
+    """How often a stage is woken, at most, while as many tasks end as it may have: each time it wakes costs, and so does
+    much work at once.
+    """
     refusal_of_timeout: str | None = None
     """Why a time limit cannot be kept there, where that was found out only by opening them."""
 

@@ -8,9 +8,6 @@ from flowdsl.reactive.bell import Bell
 from flowdsl.reactive.workers import Outlet, Workers
 from flowdsl.stages.unfinished import Entry
 
-WORTH_WAKING = 4
-"""So many of a full stage have to be done before it is worth waking up for them: a part of all, one in so many."""
-
 
 class Attempts:
     """What workers were given. What an attempt brings that does not count any more is looked at by nobody."""
@@ -92,7 +89,8 @@ class Attempts:
 
     def wait_for_some(self, seconds: float) -> None:
         """Let that time pass, or less: until so many are done that it is worth looking at them."""
-        self._workers.wait(seconds, self.outlet, max(1, min(self.capacity // WORTH_WAKING, self.under_way)))
+        enough = self.capacity // self._workers.wakes
+        self._workers.wait(seconds, self.outlet, max(1, min(enough, self.under_way)))
 
     def deadline(self) -> float | None:
         """When to collect again at the latest."""
