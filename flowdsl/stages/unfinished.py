@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import attrgetter
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from flowdsl.chunks import Chunk
 from flowdsl.origins import Member, Origins
 from flowdsl.reactive.workers import Outlet, Task
 from flowdsl.stages.failures import Failure
-from flowdsl.stages.grouping import Grouped
 from flowdsl.types import Partition
 
 _LOT: Final = attrgetter("lot")
@@ -159,11 +158,36 @@ class Unfinished:
         return min(self._mark, *lowest) if self._lots else self._mark
 
 
+class Scattered(Origins):
+    """Where values of several chunks came from, in whatever order: for each its chunk, and its index there."""
+
+    __slots__ = ("_indices", "_lots", "_lows")
+
+    def __init__(self, lots: list[Lot], indices: list[int]) -> None:
+        self._lots, self._indices = lots, indices
+        self._lows: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def low(self, index: int) -> int:
+        if self._lows is None:
+            places = zip(reversed(self._lots), reversed(self._indices), strict=True)
+            self._lows = list(accumulate((lot.chunk.origins.low(at) for lot, at in places), min))[::-1]
+        return self._lows[index]
+
+    def high(self, index: int) -> int:
+        return self._lots[index].chunk.origins.high(self._indices[index])
+
+    def members(self, index: int) -> list[Member]:
+        return self._lots[index].chunk.origins.members(self._indices[index])
+
+
 def origins_of(entries: Sequence[Entry]) -> Origins:
     """Where these values came from: a piece of one chunk, where they are that."""
-    lot, start = entries[0].lot, entries[0].index
-    stop = start + len(entries)
-    is_piece = list(map(_INDEX, entries)) == list(range(start, stop))
-    if is_piece and {lot} == set(map(_LOT, entries)):
+    lots, indices = list(map(_LOT, entries)), list(map(_INDEX, entries))
+    lot: Lot = lots[0]
+    start, stop = indices[0], indices[0] + len(indices)
+    if indices == list(range(start, stop)) and lots.count(lot) == len(lots):
         return lot.chunk.origins.part(start, stop)
-    return Grouped([[(entry.lot.chunk.origins, entry.index, entry.index + 1)] for entry in entries])
+    return Scattered(lots, indices)
