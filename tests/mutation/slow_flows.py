@@ -38,6 +38,8 @@ from tests.mutation.flows import (
 )
 
 PATIENT = retry(6, first=0.05, most=0.4)
+TOGETHER = retry(6, first=0.1, most=0.1, jitter=False)
+"""What fails at one moment is tried again at one moment."""
 
 
 def upper(value: bytes) -> bytes:
@@ -103,6 +105,12 @@ def slow_cases() -> dict[str, Case]:
     """All flows, by name."""
     letters = BROKER.sink("dead")
     return {
+        "tried again together": Case(  # the first, since what it shows is seen by few seeds
+            orders()
+            | map_(even, on_error=retry(3, first=0.1, jitter=False, then="skip"))
+            | map_(upper, on_error=TOGETHER)
+            | sink(nothing)
+        ),
         "threads, in order": Case(orders() | map_(upper, concurrency=3) | sink(nothing)),
         "threads, as ready": Case(
             orders() | map_(upper, concurrency=3, ordered=False) | batch(3, within=0.3) | sink(nothing)
