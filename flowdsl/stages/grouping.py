@@ -10,11 +10,12 @@ from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
 from flowdsl.origins import Member, Origins, Picked
 from flowdsl.stages.context import StepCount
+from flowdsl.stages.ledger import RETAINED
 
 SPARSE = 8
 """A group does not keep more than so many times its own number of records alive."""
-FEW = 4096
-"""Nor does it care about so few."""
+FEW = RETAINED
+"""Nor does it care about so few: the ledger keeps as many alive, as long as the group is not done."""
 
 Piece = tuple[Origins, int, int]
 

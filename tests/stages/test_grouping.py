@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdsl.chunks import Chunk, progress
 from flowdsl.origins import Arrived, kept
+from flowdsl.stages import grouping
 from flowdsl.stages.context import StepCount
 from flowdsl.stages.grouping import Grouping, all_values
 from flowdsl.testing import VirtualClock
-from tests.stages.rows import Rows, windows
+from tests.stages.rows import PLACES, Rows, windows
 
 WITHIN = 5.0
 
@@ -85,12 +87,18 @@ class Pair:
     windows(),
     st.integers(1, 5),
     st.sampled_from([None, WITHIN]),
+    st.sampled_from([grouping.FEW, 0]),
     st.data(),
 )
 def test_a_group_leaves_full_or_in_time_and_completes_what_nobody_holds(
-    given: list[Rows], size: int, within: float | None, data: st.DataObject
+    given: list[Rows], size: int, within: float | None, few: int, data: st.DataObject
 ) -> None:
-    pair = Pair(size, within)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grouping, "FEW", few)  # with 0 what passed by is let go of as soon as it is eight times as much
+        compare(given, Pair(size, within), data)
+
+
+def compare(given: list[Rows], pair: Pair, data: st.DataObject) -> None:
     first = 0
     for rows in given:
         numbers = list(range(first, first + len(rows)))
@@ -104,3 +112,19 @@ def test_a_group_leaves_full_or_in_time_and_completes_what_nobody_holds(
     pair.leave(list(pair.grouping.flush()), due=bool(pair.model.held))
     assert pair.reached == (first or 0) or not first
     assert list(pair.grouping.flush()) == []
+
+
+@pytest.mark.parametrize(("few", "alive"), [(20, 1), (30, 10)])
+def test_a_group_lets_go_of_many_records_that_passed_by_and_knows_its_own(
+    few: int, alive: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "FEW", few)
+    group = Grouping(3, None, all_values, clock=VirtualClock(), count=StepCount("batch"))
+    for first in (0, 10, 20):
+        rows = Rows([(PLACES[0], offset) for offset in range(first, first + 10)], {})
+        mask = [at == 4 for at in range(10)]
+        chunks = group.add(Chunk([first + 4], first + 10, kept(Arrived(rows, first), mask, 1)))
+    members = chunks[0].origins.members(0)
+    assert [number for _, _, number in members] == [4, 14, 24]
+    assert [window.place(at) for window, at, _ in members] == [(PLACES[0], offset) for offset in (4, 14, 24)]
+    assert [len(window) for window, _, _ in members] == [alive] * 3
