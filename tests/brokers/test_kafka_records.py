@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdsl.brokers.kafka.places import Places
-from flowdsl.brokers.kafka.records import KafkaRecords, records_of
+from flowdsl.brokers.kafka.records import KafkaRecords
 from flowdsl.types import Partition, Topic
 
 PLACES = Places()
@@ -34,13 +34,15 @@ def partition(number: int) -> Partition:
     return Partition(Topic("t"), number)
 
 
-def as_read(places: list[Place], *, known: bool, values_only: bool = True) -> KafkaRecords:
-    messages: list[Any] = [
-        Message(topic="t", partition=number, offset=offset, value=f"{number}:{offset}".encode(), key=b"k")
-        for number, offset in places
-    ]
-    positions = {partition(number): offset + 1 for number, offset in places} if known else {}
-    return records_of(messages, positions, PLACES, values_only=values_only)
+def as_read(*bits: list[Place], known: bool, values_only: bool = True) -> KafkaRecords:
+    records = KafkaRecords(values_only=values_only)
+    for places in bits:
+        messages: list[Any] = [
+            Message(topic="t", partition=number, offset=offset, value=f"{number}:{offset}".encode(), key=b"k")
+            for number, offset in places
+        ]
+        records.take(messages, done_below(places) if known else {}, PLACES)
+    return records
 
 
 def told(records: KafkaRecords) -> list[Place]:
@@ -68,17 +70,16 @@ def test_each_value_is_at_its_place(places: list[Place], known: bool, values_onl
 
 
 @given(reads(), st.lists(st.integers(0, 20), max_size=3), st.sets(st.integers(0, 2)))
-def test_parts_of_a_read_are_one_read_and_lose_what_changed_hands(
+def test_what_is_read_bit_by_bit_is_one_read_and_loses_what_changed_hands(
     places: list[Place], cuts: list[int], lost: set[int]
 ) -> None:
     bounds = sorted({0, len(places), *(min(cut, len(places)) for cut in cuts)})
     pieces = [places[start:stop] for start, stop in pairwise(bounds)] or [places]
-    parts = [as_read(piece, known=True) for piece in pieces]
-    joined = KafkaRecords.joined(parts)
-    assert told(joined) == places
-    assert joined.positions == done_below(places)
+    records = as_read(*pieces, known=True)
+    assert told(records) == places
+    assert records.positions == done_below(places)
     kept = [place for place in places if place[0] not in lost]
-    rest = KafkaRecords.joined([part.without({partition(number) for number in lost}) for part in parts])
+    rest = records.without({partition(number) for number in lost})
     assert told(rest) == kept
     assert rest.positions == done_below(kept)
 

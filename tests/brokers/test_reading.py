@@ -99,14 +99,15 @@ def test_bits_are_one_read() -> None:
 
 
 def test_partition_that_goes_between_two_bits_is_not_in_the_read_and_the_others_lose_nothing() -> None:
-    for call in range(1, 6):
-        log = Log(4 * AT_ONCE)
+    bits = 4
+    for call in range(1, bits + 2):
+        log = Log(bits * AT_ONCE)
         read, assignment = reader(log)
         log.before[call] = lambda assignment=assignment: assignment.remove([SECOND])  # type: ignore[misc]
-        first = places(read(2000))
+        first = places(read(bits * AT_ONCE))
         found = first + read_all(read)[0]
         assert [place for place in found if place[0] == 0] == [(0, offset) for offset in range(2 * AT_ONCE)], call
-        assert any(number == 1 for number, _ in first) == (call > 4), "the first read takes four bits"
+        assert any(number == 1 for number, _ in first) == (call > bits)
 
 
 def test_partition_that_comes_between_two_bits_begins_where_it_is_assigned() -> None:

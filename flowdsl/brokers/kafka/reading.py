@@ -13,16 +13,16 @@ from flowdsl.brokers.kafka.alone import Alone
 from flowdsl.brokers.kafka.assignment import Assignment
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.group import Group
-from flowdsl.brokers.kafka.records import KafkaRecords, records_of
+from flowdsl.brokers.kafka.records import KafkaRecords
 from flowdsl.brokers.kafka.supply import Supply
 from flowdsl.brokers.kafka.trouble import Trouble
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.protocols import Topics
 from flowdsl.types import Partition
 
-AT_ONCE = 500
+AT_ONCE = 250
 """Messages that are alive at a time, where only their values are wanted: the collector of garbage looks at what is alive
-each time that 700 objects were made.
+each time that 700 objects were made, and the memory of a few is still in the processor's cache when the next ones come.
 """
 
 
@@ -43,20 +43,21 @@ class Reading:
         self._trouble, self._weather, self._values_only = trouble, weather, values_only
 
     def read(self, membership: Group | Alone, topics: Topics, limit: int, timeout: float) -> KafkaRecords:
-        if not self._values_only:
-            return self._first(membership, topics, limit, timeout)
         limit = min(limit, self._supply.most)
-        parts = [self._first(membership, topics, min(limit, AT_ONCE), timeout)]
-        while len(parts[-1]) == AT_ONCE and parts[-1].positions and AT_ONCE * len(parts) < limit:
-            more = self._more(membership, topics, min(AT_ONCE, limit - AT_ONCE * len(parts)))
-            if isinstance(more, KafkaRecords):
-                parts.append(more)
-            else:
-                parts = [part.without(more) for part in parts]
-                break
-        return KafkaRecords.joined(parts)
+        asked = min(limit, AT_ONCE) if self._values_only else limit
+        records = KafkaRecords(values_only=self._values_only)
+        self._begin(records, membership, topics, asked, timeout)
+        while len(records) == asked < limit and records.positions:
+            more = min(AT_ONCE, limit - asked)
+            asked += more
+            touched = self._go_on(records, membership, topics, more)
+            if touched:
+                return records.without(touched)
+        return records
 
-    def _first(self, membership: Group | Alone, topics: Topics, limit: int, timeout: float) -> KafkaRecords:
+    def _begin(
+        self, records: KafkaRecords, membership: Group | Alone, topics: Topics, limit: int, timeout: float
+    ) -> None:
         messages = self._take(membership, limit, timeout)
         positions: Mapping[Partition, int] = {}
         touched = {*self._assignment.moved, *membership.waiting}
@@ -64,17 +65,20 @@ class Reading:
             messages = self._settled(messages, touched)
         elif self._supply.is_drained:
             positions = self._assignment.progress()
-        return self._records(messages, positions, topics)
+        self._add(records, messages, positions, topics)
 
-    def _more(self, membership: Group | Alone, topics: Topics, limit: int) -> KafkaRecords | set[Partition]:
-        """What else is there; or the partitions that changed hands. What was read then is put aside: there are no positions
-        behind it, and there are some behind what was read before.
+    def _go_on(
+        self, records: KafkaRecords, membership: Group | Alone, topics: Topics, limit: int
+    ) -> Collection[Partition]:
+        """Add what else is there; or return the partitions that changed hands. What was read then is put aside: there are
+        no positions behind it, and there are some behind what was read before.
         """
         messages = self._take(membership, limit, 0.0)
         touched = {*self._assignment.moved, *membership.waiting}
-        if not touched:
-            return self._records(messages, self._assignment.progress(), topics)
-        self._supply.put_aside(self._settled(messages, touched))
+        if touched:
+            self._supply.put_aside(self._settled(messages, touched))
+        else:
+            self._add(records, messages, self._assignment.progress(), topics)
         return touched
 
     def _take(self, membership: Group | Alone, limit: int, timeout: float) -> list[Message]:
@@ -85,7 +89,9 @@ class Reading:
         self._trouble.raise_stored(membership)
         return messages
 
-    def _records(self, messages: list[Message], positions: Mapping[Partition, int], topics: Topics) -> KafkaRecords:
+    def _add(
+        self, records: KafkaRecords, messages: list[Message], positions: Mapping[Partition, int], topics: Topics
+    ) -> None:
         """Positions were noted before anything is moved because of an error."""
         if any(map(Message.error, messages)):
             for message in messages:
@@ -94,7 +100,7 @@ class Reading:
             messages = [message for message in messages if message.error() is None]
         if messages:
             self._weather.came_back()
-        return records_of(messages, positions, self._supply.places, values_only=self._values_only)
+        records.take(messages, positions, self._supply.places)
 
     def _settled(self, messages: list[Message], touched: Collection[Partition]) -> list[Message]:
         """Something changed hands during the read: what was read of it is dropped, and read again if it is ours.

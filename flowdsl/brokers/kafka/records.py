@@ -6,7 +6,7 @@ The interpreter's garbage collector looks at every message that is alive, again 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -29,19 +29,34 @@ class Run(NamedTuple):
 
 
 class KafkaRecords(Records):
-    """Records in the order in which they were read. ``messages`` None: they are known by value and place only."""
+    """Records in the order in which they were read. ``values_only``: they are known by value and place only."""
 
     __slots__ = ("_payload", "messages", "runs")
+    positions: dict[Partition, int]
 
-    def __init__(
-        self,
-        payload: list[Any],
-        runs: Sequence[Run],
-        positions: Mapping[Partition, int],
-        messages: list[Message] | None,
-    ) -> None:
-        super().__init__(positions)
-        self._payload, self.runs, self.messages = payload, runs, messages
+    def __init__(self, *, values_only: bool) -> None:
+        super().__init__({})
+        self._payload: list[Any] = []
+        self.runs: list[Run] = []
+        self.messages: list[Message] | None = None if values_only else []
+
+    def take(self, messages: list[Message], positions: Mapping[Partition, int], places: Places) -> None:
+        """Add what a read brought. ``positions``: of the partitions that it moved; empty where that is not known."""
+        for partition, offsets in _runs_of(messages, positions, places):
+            self._take_places(partition, offsets)
+        self._payload += map(Message.value, messages)
+        if self.messages is not None:
+            self.messages += messages
+        self.positions.update(positions)
+
+    def _take_places(self, partition: Partition, offsets: Sequence[int]) -> None:
+        """Of the next records. Neighbours of one partition are one run."""
+        runs = self.runs
+        if runs and runs[-1].partition == partition:
+            start, _, before = runs[-1]
+            runs[-1] = Run(start, partition, _one_behind_the_other(before, offsets))
+        else:
+            runs.append(Run(runs[-1].start + len(runs[-1].offsets) if runs else 0, partition, offsets))
 
     def __len__(self) -> int:
         return len(self._payload)
@@ -81,16 +96,9 @@ class KafkaRecords(Records):
     def window(self, start: int, stop: int) -> KafkaRecords:
         if start == 0 and stop >= len(self):
             return self
-        return KafkaRecords(
-            self._payload[start:stop],
-            [
-                Run(max(run.start - start, 0), run.partition, run.offsets[max(start - run.start, 0) : stop - run.start])
-                for run in self.runs
-                if run.start < stop and start < run.start + len(run.offsets)
-            ],
-            self.positions if stop >= len(self) else {},
-            None if self.messages is None else self.messages[start:stop],
-        )
+        overlaps = [(max(run.start, start), min(run.start + len(run.offsets), stop), run) for run in self.runs]
+        inside = [piece for piece in overlaps if piece[0] < piece[1]]
+        return self._cut(inside, self.positions if stop >= len(self) else {})
 
     def committable_below(self, stop: int) -> dict[Partition, int]:
         if stop == len(self) and self.positions:
@@ -103,40 +111,22 @@ class KafkaRecords(Records):
 
     def without(self, partitions: Collection[Partition]) -> KafkaRecords:
         """Those of other partitions."""
-        kept = [
-            self.window(run.start, run.start + len(run.offsets)) for run in self.runs if run.partition not in partitions
-        ]
-        positions = {partition: offset for partition, offset in self.positions.items() if partition not in partitions}
-        return KafkaRecords.joined(kept, positions)
+        kept = [(run.start, run.start + len(run.offsets), run) for run in self.runs if run.partition not in partitions]
+        return self._cut(kept, {p: offset for p, offset in self.positions.items() if p not in partitions})
 
-    @staticmethod
-    def joined(parts: Sequence[KafkaRecords], positions: Mapping[Partition, int] | None = None) -> KafkaRecords:
-        """What was read bit by bit. ``positions``: behind all of them; None: those of the parts."""
-        if positions is None:
-            positions = {partition: offset for part in parts for partition, offset in part.positions.items()}
-        payload: list[Any] = []
-        messages: list[Message] | None = []
-        runs: list[Run] = []
-        for part in parts:
-            runs += [Run(len(payload) + run.start, run.partition, run.offsets) for run in part.runs]
-            payload += part.payload
-            messages = None if messages is None or part.messages is None else messages + part.messages
-        return KafkaRecords(payload, _merged(runs), positions, messages)
+    def _cut(self, pieces: Iterable[tuple[int, int, Run]], positions: Mapping[Partition, int]) -> KafkaRecords:
+        """Of each of these runs what is between two indexes of the read."""
+        cut = KafkaRecords(values_only=self.messages is None)
+        for start, stop, run in pieces:
+            cut._take_places(run.partition, run.offsets[start - run.start : stop - run.start])
+            cut._payload += self._payload[start:stop]
+            if cut.messages is not None and self.messages is not None:
+                cut.messages += self.messages[start:stop]
+        cut.positions.update(positions)
+        return cut
 
 
 _START = attrgetter("start")
-
-
-def _merged(runs: Sequence[Run]) -> list[Run]:
-    """Neighbours of one partition are one run."""
-    merged: list[Run] = []
-    for run in runs:
-        if merged and merged[-1].partition == run.partition:
-            start, partition, before = merged.pop()
-            merged.append(Run(start, partition, _one_behind_the_other(before, run.offsets)))
-        else:
-            merged.append(run)
-    return merged
 
 
 def _one_behind_the_other(before: Sequence[int], after: Sequence[int]) -> Sequence[int]:
@@ -145,32 +135,25 @@ def _one_behind_the_other(before: Sequence[int], after: Sequence[int]) -> Sequen
     return [*before, *after]
 
 
-def records_of(
-    messages: list[Message], positions: Mapping[Partition, int], places: Places, *, values_only: bool
-) -> KafkaRecords:
-    """What a read brought. ``positions``: of the partitions that it moved; empty where that is not known."""
-    payload = list(map(Message.value, messages))
-    return KafkaRecords(payload, _runs_of(messages, positions, places), positions, None if values_only else messages)
-
-
-def _runs_of(messages: list[Any], positions: Mapping[Partition, int], places: Places) -> list[Run]:
+def _runs_of(
+    messages: list[Any], positions: Mapping[Partition, int], places: Places
+) -> Iterator[tuple[Partition, Sequence[int]]]:
     """Each message is asked where several partitions moved, or offsets are missing between the first and the last."""
     if not messages:
-        return []
+        return
     first, last = messages[0], messages[-1]
     begin, end = first.offset(), last.offset() + 1
     if len(positions) == 1 and end - begin == len(messages):  # they ascend
         (only,) = positions
         if only == places[first.topic(), first.partition()] == places[last.topic(), last.partition()]:
-            return [Run(0, only, range(begin, end))]
+            yield only, range(begin, end)
+            return
     offsets = list(map(Message.offset, messages))
-    runs: list[Run] = []
     stop = 0
     of_each: Iterator[Any] = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
     for place, same in groupby(of_each):
         start, stop = stop, stop + len(list(same))
-        runs.append(Run(start, places[place], _ascending(offsets[start:stop])))
-    return runs
+        yield places[place], _ascending(offsets[start:stop])
 
 
 def _ascending(offsets: list[Any]) -> Sequence[int]:

@@ -48,9 +48,7 @@ class Supply:
         limit = max(1, min(limit, self.most))
         if self._is_fast and not self._was_full and timeout > 0:
             self._clock.sleep(min(timeout, GATHER_SECONDS))
-        messages, self._aside = self._aside[:limit], self._aside[limit:]
-        if len(messages) < limit:
-            messages += self._handle.consume(limit - len(messages), 0)
+        messages = self._again(limit) if self._aside else self._handle.consume(limit, 0)
         if not messages and timeout > 0:
             first = self._handle.poll(min(timeout, LONGEST_POLL))
             if first is not None:
@@ -61,6 +59,13 @@ class Supply:
         self._count(len(messages))
         if messages:
             self._learn(messages)
+        return messages
+
+    def _again(self, limit: int) -> list[Message]:
+        """What was put aside, and what else there is."""
+        messages, self._aside = self._aside[:limit], self._aside[limit:]
+        if len(messages) < limit:
+            messages += self._handle.consume(limit - len(messages), 0)
         return messages
 
     def serve(self, timeout: float) -> Message | None:
