@@ -68,10 +68,6 @@ class MemoryRecords(Records):
             return MemoryRecords(self._values[slice(*bounds)], first, self._partition, positions)
         return MemoryRecords(self._values, first, self._partition, positions, bounds)
 
-    def nbytes(self) -> int:
-        """Values are here already and take nothing more: 0."""
-        return 0
-
     def committable_below(self, stop: int) -> dict[Partition, int]:
         return {self._partition: self._first + stop} if stop else {}
 

@@ -16,7 +16,6 @@ LARGEST_SLICE = 2000
 READ_SECONDS = 1.0
 LARGEST_READ = 2000
 READ_BYTES = 4 * 1024 * 1024
-SAMPLE = 16
 
 
 def growth(took: float, wanted: float) -> float:
@@ -48,9 +47,6 @@ class Pace:
         if self._seconds > READ_SECONDS / 100:
             self.read = max(1, min(self._largest, int(self._records * READ_SECONDS / self._seconds)))
             self._records, self._seconds = 0, 0.0
-        count = len(records)
-        step = max(1, count // SAMPLE)
-        sample = [len(value) for value in records.payload[::step] if type(value) is bytes]
-        mean = sum(sample) / len(sample) if sample else 0.0
+        mean = records.nbytes() / max(1, len(records))
         self._largest = LARGEST_READ if mean * LARGEST_READ <= READ_BYTES else max(1, int(READ_BYTES / mean))
         self.read = min(self.read, self._largest)

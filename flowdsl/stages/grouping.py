@@ -9,12 +9,13 @@ from typing import Any
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
 from flowdsl.origins import Member, Origins, Picked
+from flowdsl.records import Records
 from flowdsl.stages.context import StepCount
-from flowdsl.stages.ledger import RETAINED
+from flowdsl.stages.ledger import RETAINED, RETAINED_BYTES
 
 SPARSE = 8
 """A group does not keep more than so many times its own number of records alive."""
-FEW = RETAINED
+FEW, FEW_BYTES = RETAINED, RETAINED_BYTES
 """Nor does it care about so few: the ledger keeps as many alive, as long as the group is not done."""
 
 Piece = tuple[Origins, int, int]
@@ -128,7 +129,7 @@ class Grouping:
                 self._since = self._clock()
         self._pieces.append((chunk.origins, start, stop))
         alive = chunk.mark - self._from
-        if alive > FEW and alive > SPARSE * len(self._values):
+        if alive > SPARSE * len(self._values) and are_many(alive, chunk.origins.members(start)[0][0]):
             self._slim_down(chunk.mark)
 
     def _slim_down(self, mark: int) -> None:
@@ -141,6 +142,11 @@ class Grouping:
         self._values, self._pieces, self._since, self._slim = [], [], None, 0
         origins.append(pieces)
         return self._make(values)
+
+
+def are_many(count: int, like: Records) -> bool:
+    """Whether so many records, as large as these, are too many to be kept alive for a few of them."""
+    return count > FEW or count * like.nbytes() > FEW_BYTES * len(like)
 
 
 def slim(piece: Piece) -> Piece:

@@ -14,18 +14,21 @@ from flowdsl.types import Partition
 MOST_APART = 10_000
 """How far records may run ahead of the oldest one whose offset is held back, while others are done."""
 RETAINED = 50_000
-"""Records whose exact place is kept; of older ones that are still under way only where their read ended."""
+"""Records that are kept while they are under way, with the exact place of each; of older ones only where their read ended."""
+RETAINED_BYTES = 256 * 1024 * 1024
+"""So large are the values of these together, at most."""
 
 
 class _Entry:
     """One window of records as it was accepted."""
 
-    __slots__ = ("first", "positions", "records", "stop")
+    __slots__ = ("first", "nbytes", "positions", "records", "stop")
 
     def __init__(self, first: int, records: Records) -> None:
         self.first, self.stop = first, first + len(records)
         self.records: Records | None = records
         self.positions = records.positions
+        self.nbytes = records.nbytes()
 
 
 class Ledger:
@@ -37,6 +40,7 @@ class Ledger:
         self._held: Counter[int] = Counter()
         self._entries: deque[_Entry] = deque()
         self._exact: deque[_Entry] = deque()
+        self._nbytes = 0
         self._passed: list[Records] = []
         self._offsets: dict[Partition, int] = {}
 
@@ -46,8 +50,9 @@ class Ledger:
         self.accepted = entry.stop
         self._entries.append(entry)
         self._exact.append(entry)
-        while self.accepted - self._exact[0].first > RETAINED:
-            self._exact.popleft().records = None
+        self._nbytes += entry.nbytes
+        while self._keeps_too_much:
+            self._pop_exact().records = None
         return entry.first
 
     def advance(self, mark: int) -> None:
@@ -108,12 +113,23 @@ class Ledger:
                 return entry.records.place(max(0, self.done - entry.first))
         return None
 
+    @property
+    def _keeps_too_much(self) -> bool:
+        if self.accepted - self._exact[0].first > RETAINED:
+            return True
+        return self._nbytes > RETAINED_BYTES and len(self._exact) > 1
+
+    def _pop_exact(self) -> _Entry:
+        entry = self._exact.popleft()
+        self._nbytes -= entry.nbytes
+        return entry
+
     def _pop_done(self) -> None:
         done, entries = self.done, self._entries
         while entries and entries[0].stop <= done:
             entry = entries.popleft()
             if self._exact and self._exact[0] is entry:
-                self._exact.popleft()
+                self._pop_exact()
             if entry.positions:
                 self._tell_passed()  # a read may bring records, and their positions come with a later one, or never
                 self._offsets.update(entry.positions)

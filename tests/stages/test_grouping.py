@@ -114,11 +114,19 @@ def compare(given: list[Rows], pair: Pair, data: st.DataObject) -> None:
     assert list(pair.grouping.flush()) == []
 
 
-@pytest.mark.parametrize(("few", "alive"), [(20, 1), (30, 10)])
+@pytest.mark.parametrize(
+    ("limit", "few", "alive"),
+    [
+        ("FEW", 20, 1),
+        ("FEW", 30, 10),
+        ("FEW_BYTES", 20 * 4, 1),
+        ("FEW_BYTES", 30 * 4, 10),
+    ],  # values of up to four bytes
+)
 def test_a_group_lets_go_of_many_records_that_passed_by_and_knows_its_own(
-    few: int, alive: int, monkeypatch: pytest.MonkeyPatch
+    limit: str, few: int, alive: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grouping, "FEW", few)
+    monkeypatch.setattr(grouping, limit, few)
     group = Grouping(3, None, all_values, clock=VirtualClock(), count=StepCount("batch"))
     for first in (0, 10, 20):
         rows = Rows([(PLACES[0], offset) for offset in range(first, first + 10)], {})
