@@ -21,6 +21,7 @@ from flowdsl import (
     from_iterable,
     map_,
     merge,
+    retry,
     sink,
     take,
     through,
@@ -207,6 +208,17 @@ def test_what_trace_raises_is_raised() -> None:
 
 
 # -- misuse ------------------------------------------------------------------------------------------------------------
+
+
+def even(value: bytes) -> bytes:
+    if int(value) % 2:
+        raise ValueError(value)
+    return value
+
+
+def test_who_gives_partitions_up_may_leave_what_is_tried_again_for_longer_than_that_lasts() -> None:
+    patient = retry(4, first=0.4, most=0.4, jitter=False, then="skip")
+    simulate(orders(map_(even, on_error=patient), map_(bytes.lower), sink(nothing)), RECORDS, seeds=30)
 
 
 def test_open_flow_is_refused() -> None:

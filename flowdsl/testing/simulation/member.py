@@ -115,6 +115,11 @@ class Member:
         holds = pipeline is not None and pipeline.held_by() is not None
         return holds or self.has_plans or not self.loop.feeder.is_empty
 
+    @property
+    def given_up(self) -> int:
+        """How often its flow went on without what had failed."""
+        return sum(count.failed for count in self.counts.values())
+
     def begin(self) -> None:
         self.loop.begin()
 

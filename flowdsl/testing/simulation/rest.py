@@ -12,7 +12,7 @@ from flowdsl.types import Partition
 
 MOST_ROUNDS = 6_000
 QUIET_SECONDS = 1.5
-"""Without a read, a delivery or a commit for so long, beyond what the flow itself waits, the world is at rest."""
+"""Without any event for so long, beyond what the flow itself waits, the world is at rest."""
 LONG_TURN = 0.5
 """Seconds that one turn of one member may take, and the others go on as if nothing had happened."""
 MOST_BUSY_TURNS = 12

@@ -44,6 +44,8 @@ class Scene(Struct, frozen=True):
     """Whether whatever the flow holds back leaves it after a while."""
     may_fail_slowly: frozenset[str] = frozenset()
     """Steps before the end whose function runs elsewhere, and ends a run when it fails."""
+    retried: float = 0.0
+    """For how many seconds a record that always fails may be tried again before the flow goes on without it."""
 
     @property
     def layout(self) -> dict[str, int]:
@@ -114,6 +116,7 @@ def scene_of(plan: Plan, records: Sequence[Any], members: int) -> Scene:
         any(isinstance(operator, Through) for _, operator in steps),
         not any(_holds_for_good(operator) for _, operator in steps),
         frozenset(name for name, operator in steps if not operator.closes and _stops(operator)),
+        sum(_retried(operator) for _, operator in steps if not _stops(operator)),
     )
 
 
@@ -124,9 +127,12 @@ def _producing(ending: Sequence[tuple[str, Operator]]) -> list[Operator]:
 def _within(operator: Operator) -> float:
     """The longest time for which a step holds a value back."""
     seconds: float | None = getattr(operator, "within", None)
-    retried = operator.on_error.longest if isinstance(operator.on_error, Retry) else 0.0
     slow: Concurrency | None = getattr(operator, "slow", None)
-    return (seconds or 0.0) + retried + (0.0 if slow is None else SLOWEST)
+    return (seconds or 0.0) + _retried(operator) + (0.0 if slow is None else SLOWEST)
+
+
+def _retried(operator: Operator) -> float:
+    return operator.on_error.longest if isinstance(operator.on_error, Retry) else 0.0
 
 
 def _holds_for_good(operator: Operator) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.local.waiter import NoWait
 from flowdsl.brokers.protocols import Outgoing
+from flowdsl.stages.switch import GRACE
 from flowdsl.testing.simulation.consumer import SimulatedConsumer, named
 from flowdsl.testing.simulation.faults import SESSION, Dice
 from flowdsl.testing.simulation.member import Member
@@ -39,7 +40,7 @@ class PatientClock(VirtualClock):
 
 
 class World:
-    """One seed. ``last_event``: when something was last read, delivered or committed."""
+    """One seed. ``last_event``: when something was last read, delivered, committed, or given up as failed."""
 
     def __init__(self, scene: Scene, dice: Dice, oracle: Oracle, *, keeps_trace: bool) -> None:
         self.scene, self.dice, self.oracle = scene, dice, oracle
@@ -89,7 +90,10 @@ class World:
             return
         member = self.dice.random.choice(ready)
         self.clock.sleeps = 0
+        given_up = member.given_up
         member.turn()
+        if member.given_up > given_up:
+            self.last_event = self.clock()
         self.oracle.in_flight(member.number, member.loop.gate.in_flight)
         self._bury(member)
 
@@ -190,7 +194,12 @@ class World:
         return self.all_done(member, partitions)
 
     def all_done(self, member: Member, partitions: Collection[Partition]) -> Callable[[], None]:
-        """What that member has handed on of these now has to be committed when the result is called."""
+        """What that member has handed on of these now has to be committed when the result is called.
+
+        Unless something may be tried again later than anybody who gives up partitions waits: who has them next reads it.
+        """
+        if self.scene.retried > GRACE:
+            return lambda: None
         positions = member.consumer.positions if member.loop.feeder.is_empty else {}
         taken = {partition: positions[partition] for partition in partitions if partition in positions}
 
