@@ -129,7 +129,9 @@ class Grouping:
                 self._since = self._clock()
         self._pieces.append((chunk.origins, start, stop))
         alive = chunk.mark - self._from
-        if alive > SPARSE * len(self._values) and are_many(alive, chunk.origins.members(start)[0][0]):
+        if len(self._pieces) == 1 or alive <= SPARSE * len(self._values):
+            return  # of one chunk, which is alive anyhow, or dense
+        if are_many(alive, chunk.origins.members(start)[0][0]):
             self._slim_down(chunk.mark)
 
     def _slim_down(self, mark: int) -> None:
