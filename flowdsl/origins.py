@@ -183,12 +183,16 @@ class Picked(Origins):
 
     def low(self, index: int) -> int:
         if self._lows is None:
-            lowest = [min(number for _, _, number in self.members(at)) for at in range(len(self))]
-            self._lows = list(accumulate(reversed(lowest), min))[::-1]
+            self._lows = lowest_from([min(number for _, _, number in self.members(at)) for at in range(len(self))])
         return self._lows[index]
 
     def high(self, index: int) -> int:
         return max(number for _, _, number in self.members(index))
+
+
+def lowest_from(numbers: Sequence[int]) -> list[int]:
+    """For each of these the lowest of it and all behind it."""
+    return list(accumulate(reversed(numbers), min))[::-1]
 
 
 def kept(whole: Origins, mask: Sequence[object], length: int) -> Origins:

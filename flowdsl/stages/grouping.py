@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any
 
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Clock
-from flowdsl.origins import Member, Origins, Picked
+from flowdsl.origins import Member, Origins, Picked, lowest_from
 from flowdsl.records import Records
 from flowdsl.stages.context import StepCount
 from flowdsl.stages.ledger import RETAINED, RETAINED_BYTES
@@ -36,8 +35,7 @@ class Grouped(Origins):
 
     def low(self, index: int) -> int:
         if self._lows is None:
-            lowest = (min(origins.low(start) for origins, start, _ in group) for group in reversed(self._groups))
-            self._lows = list(accumulate(lowest, min))[::-1]
+            self._lows = lowest_from([min(origins.low(start) for origins, start, _ in group) for group in self._groups])
         return self._lows[index]
 
     def high(self, index: int) -> int:

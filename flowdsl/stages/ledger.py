@@ -115,9 +115,9 @@ class Ledger:
 
     @property
     def _keeps_too_much(self) -> bool:
-        if self.accepted - self._exact[0].first > RETAINED:
-            return True
-        return self._nbytes > RETAINED_BYTES and len(self._exact) > 1
+        if len(self._exact) == 1:
+            return False  # the newest read, however large it is
+        return self.accepted - self._exact[0].first > RETAINED or self._nbytes > RETAINED_BYTES
 
     def _pop_exact(self) -> _Entry:
         entry = self._exact.popleft()

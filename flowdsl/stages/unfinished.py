@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
 from flowdsl.chunks import Chunk
-from flowdsl.origins import Member, Origins
+from flowdsl.origins import Member, Origins, lowest_from
 from flowdsl.reactive.workers import Outlet, Task
 from flowdsl.stages.failures import Failure
 from flowdsl.types import Partition
@@ -172,8 +172,8 @@ class Scattered(Origins):
 
     def low(self, index: int) -> int:
         if self._lows is None:
-            places = zip(reversed(self._lots), reversed(self._indices), strict=True)
-            self._lows = list(accumulate((lot.chunk.origins.low(at) for lot, at in places), min))[::-1]
+            places = zip(self._lots, self._indices, strict=True)
+            self._lows = lowest_from([lot.chunk.origins.low(at) for lot, at in places])
         return self._lows[index]
 
     def high(self, index: int) -> int:

@@ -12,7 +12,7 @@ from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import InvalidMessage
 from flowdsl.stages.returning import PATIENCE
 from flowdsl.strategies import BatchStep, CommitOffsets, Message, RunTask, RunTaskInThreads
-from flowdsl.testing import VirtualClock
+from flowdsl.testing import Driver, VirtualClock
 from tests.operators.test_through_runs import Middle, driver_of, end, send
 from tests.strategies.doubles import ClosedUntil
 
@@ -165,12 +165,18 @@ def held(task: Invalid, clock: VirtualClock) -> Middle:
     return Middle(lambda downstream: RunTask(task, BatchStep(2, 3600.0, downstream, clock=clock)))
 
 
-def test_a_strategy_that_keeps_a_partition_too_long_is_not_given_the_record_again() -> None:
-    clock = VirtualClock()
+def keeping(clock: VirtualClock) -> Driver:
+    """A strategy that found the second of three records invalid, and keeps the partition."""
     step = through(held(Invalid(b=1), clock), on_error=retry(3, first=1.0, then="skip"))
     driver = driver_of(step, end(), clock=clock, commit=immediately)
     send(driver, b"a", b"b", b"c")
     driver.run_until_idle()
+    return driver
+
+
+def test_a_strategy_that_keeps_a_partition_too_long_is_not_given_the_record_again() -> None:
+    clock = VirtualClock()
+    driver = keeping(clock)
     driver.advance(1.1)
     assert driver.outputs == []
     driver.advance(PATIENCE)
@@ -181,10 +187,7 @@ def test_a_strategy_that_keeps_a_partition_too_long_is_not_given_the_record_agai
 
 def test_a_turn_that_took_long_is_no_reason_to_give_a_record_up() -> None:
     clock = VirtualClock()
-    step = through(held(Invalid(b=1), clock), on_error=retry(3, first=1.0, then="skip"))
-    driver = driver_of(step, end(), clock=clock, commit=immediately)
-    send(driver, b"a", b"b", b"c")
-    driver.run_until_idle()
+    driver = keeping(clock)
     clock.advance(3 * PATIENCE)  # a function elsewhere, or a frozen process: the strategy had no turn
     driver.run_until_idle()
     assert driver.outputs == []
