@@ -15,7 +15,7 @@ from attrs import frozen
 PACKAGE = Path(__file__).parent.parent / "flowdsl"
 ROOMS = (
     *("types", "errors", "clock", "records", "origins", "chunks"),
-    *("pool", "strategies", "reactive", "brokers", "stages"),
+    *("pool", "interface", "strategies", "reactive", "brokers", "stages"),
     *("processing", "plan", "operators", "compiler", "display", "flow", "testing"),
 )
 """In the order in which they are read: each imports itself and those before it."""

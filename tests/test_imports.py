@@ -1,4 +1,4 @@
-"""What ``import flowdsl`` loads: everything of its own but the tools for tests, and nothing that it could spare."""
+"""What ``import flowdsl`` loads: no built-in strategies, no tools for tests, and nothing else that it could spare."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 SPARED = {
     *("dataclasses", "email", "html", "http", "ipaddress", "multiprocessing", "pathlib", "shutil", "tempfile"),
-    *("unittest", "urllib.parse", "xml", "IPython", "flowdsl.testing"),
+    *("unittest", "urllib.parse", "xml", "IPython", "flowdsl.strategies", "flowdsl.testing"),
 }
 """Large modules, for what takes a few lines or is of no use at run time."""
 

@@ -8,12 +8,12 @@ from typing import Any
 from flowdsl.brokers.protocols import Client, Producer, Settings
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.compiler.building import Builder
+from flowdsl.interface.strategy import ProcessingStrategy, ProcessingStrategyFactory
 from flowdsl.plan.names import NamedPlan
 from flowdsl.plan.policy import ErrorPolicy
 from flowdsl.stages.context import Run
 from flowdsl.stages.ledger import Ledger
 from flowdsl.stages.switch import Switch
-from flowdsl.strategies.interface import ProcessingStrategy, ProcessingStrategyFactory
 from flowdsl.types import Commit, Partition
 
 PRODUCER_CLOSE_SECONDS = 5.0

@@ -11,7 +11,7 @@ from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.settings import checked_settings
 from flowdsl.flow.by_hand import NO_SETTINGS
 from flowdsl.flow.face import Broker
-from flowdsl.strategies.arguments import count
+from flowdsl.interface.arguments import count
 
 VARIABLE = "FLOWDSL_BROKER"
 FORMS = "kafka://host:9092[,host...][?setting=value] or local:"

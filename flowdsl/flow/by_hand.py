@@ -18,10 +18,10 @@ from flowdsl.brokers.settings import checked_settings, topic_settings
 from flowdsl.brokers.writing import Template, write
 from flowdsl.clock import SYSTEM_CLOCK
 from flowdsl.flow.arguments import checked_group, checked_start, checked_values, group_or_none, refuse_inherit
+from flowdsl.interface.arguments import count as checked_count
 from flowdsl.operators import outgoing
 from flowdsl.operators.codecs import Decoder, Encoder, decoder_of, encoder_of
 from flowdsl.operators.produce import Headers, Text
-from flowdsl.strategies.arguments import count as checked_count
 from flowdsl.types import Partition, Record
 
 T = TypeVar("T")

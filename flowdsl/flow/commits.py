@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowdsl.clock import Duration, optional_seconds
-from flowdsl.strategies.arguments import count
+from flowdsl.interface.arguments import count
 from flowdsl.types import IMMEDIATE, NEVER, CommitPolicy
 
 immediately = IMMEDIATE

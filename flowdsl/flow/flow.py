@@ -27,7 +27,7 @@ from flowdsl.plan.text import lines_of
 from flowdsl.types import CommitPolicy
 
 if TYPE_CHECKING:
-    from flowdsl.strategies.interface import ProcessingStrategyFactory
+    from flowdsl.interface.strategy import ProcessingStrategyFactory
 
 ONCE_A_SECOND = every(seconds=1.0)
 

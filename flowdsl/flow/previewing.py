@@ -11,11 +11,11 @@ from flowdsl.compiler.probing import Column, Place, Watch, probed
 from flowdsl.display.table import Cell, Table
 from flowdsl.errors import FlowDefinitionError, Problem, StepFailed, told
 from flowdsl.flow.execution import Execution, Options
+from flowdsl.interface import arguments
 from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.operators.values import ValuesSource
 from flowdsl.plan.names import named
 from flowdsl.plan.nodes import Plan, Upstream
-from flowdsl.strategies import arguments
 from flowdsl.types import NEVER, Partition, Record, Topic
 
 DROPPED, GROUPED = "-", "..."

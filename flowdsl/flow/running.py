@@ -13,12 +13,12 @@ from flowdsl.errors import shown
 from flowdsl.flow.execution import Execution, Options, as_until
 from flowdsl.flow.handle import RunHandle
 from flowdsl.flow.signals import ending_on_signals
+from flowdsl.interface import arguments
 from flowdsl.operators.to_list import ToList
 from flowdsl.plan.names import NamedPlan
 from flowdsl.plan.nodes import BranchInput, Plan, Upstream
 from flowdsl.plan.policy import STOP, ErrorPolicy, error_policy
 from flowdsl.plan.where import here
-from flowdsl.strategies import arguments
 from flowdsl.types import CommitPolicy
 
 logger = logging.getLogger("flowdsl")

@@ -12,6 +12,7 @@ from reactivex.abc import ObservableBase
 from flowdsl.brokers.protocols import Last
 from flowdsl.errors import FlowDefinitionError, Problem, shown
 from flowdsl.flow.flow import ClosedFlow, Described, Flow
+from flowdsl.interface.arguments import count
 from flowdsl.operators.checks import choice
 from flowdsl.operators.source import BrokerSource, MergedSource, all_topics
 from flowdsl.operators.values import (
@@ -25,7 +26,6 @@ from flowdsl.plan.hints import T, U, V
 from flowdsl.plan.nodes import Plan, Source
 from flowdsl.plan.where import here
 from flowdsl.reactive.inbox import Overflow
-from flowdsl.strategies.arguments import count
 
 ALIKE = ("client", "group_id", "start", "on_gap", "settings")
 """What the sources of a merge share, because one consumer reads them all."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from flowdsl.clock import Duration, optional_seconds
+from flowdsl.interface import arguments
 from flowdsl.plan.fragment import Fragment, compose
 from flowdsl.plan.hints import T, X
 from flowdsl.plan.nodes import Operator
@@ -15,7 +16,6 @@ from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import put
 from flowdsl.stages.grouping import Grouping, all_values
 from flowdsl.stages.parts import Build, Collecting, Part
-from flowdsl.strategies import arguments
 
 if TYPE_CHECKING:
     from flowdsl.flow.flow import Flow

@@ -10,6 +10,7 @@ from attrs import frozen
 from flowdsl.chunks import Chunk
 from flowdsl.clock import Duration, optional_seconds
 from flowdsl.errors import refuse_awaitable
+from flowdsl.interface import arguments
 from flowdsl.operators import checks
 from flowdsl.plan.hints import F_co, G, Hint2, S, S_co
 from flowdsl.plan.policy import OnError, error_policy
@@ -20,7 +21,6 @@ from flowdsl.stages.grouping import Grouping
 from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Collecting, Part
 from flowdsl.stages.states import fresh
-from flowdsl.strategies import arguments
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

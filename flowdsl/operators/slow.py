@@ -10,6 +10,7 @@ from reactivex.abc import SchedulerBase
 
 from flowdsl.clock import Duration, optional_seconds
 from flowdsl.errors import FlowError, shown
+from flowdsl.interface import arguments
 from flowdsl.operators import checks
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.reactive.coroutines import Coroutines
@@ -23,7 +24,6 @@ from flowdsl.stages.flattening import FlatMapKernel
 from flowdsl.stages.orders import AsArrived, AsReady, ByKey, Order
 from flowdsl.stages.parts import Build, Part, Standing, Strategy
 from flowdsl.stages.results import CallResults
-from flowdsl.strategies import arguments
 
 Scheduler = WorkerPlan | SchedulerBase
 """What ``scheduler=`` takes: ``threads(n)``, ``processes(n)``, any scheduler of RxPY."""

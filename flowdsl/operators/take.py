@@ -8,13 +8,13 @@ from typing import Any
 from attrs import frozen
 
 from flowdsl.chunks import Chunk
+from flowdsl.interface import arguments
 from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Same
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Done, Kernel
 from flowdsl.stages.parts import Build, Part
-from flowdsl.strategies import arguments
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

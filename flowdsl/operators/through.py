@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 from attrs import frozen
 
 from flowdsl.errors import shown
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import T, U
 from flowdsl.plan.policy import OnError, error_policy
@@ -18,7 +19,6 @@ from flowdsl.stages.foreign import ForeignStage
 from flowdsl.stages.foreign_ends import ForeignEnd, SelfCommit
 from flowdsl.stages.parts import Build, Part, Standing, Strategy
 from flowdsl.stages.passage import Passage
-from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.types import Commit, Partition
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from flowdsl.clock import Duration, to_seconds
 from flowdsl.errors import shown
+from flowdsl.interface import arguments
 from flowdsl.plan.branch import Branch
-from flowdsl.strategies import arguments
 
 if TYPE_CHECKING:
     from flowdsl.flow.flow import ClosedFlow, Flow

@@ -15,10 +15,10 @@ from typing import Any
 from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import Clock
 from flowdsl.errors import InvalidMessage
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
 from flowdsl.processing.pace import Pace
 from flowdsl.records import Records
 from flowdsl.stages.switch import Switch
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.types import BrokerValue, KafkaPayload, Message, Partition
 
 PAUSE_AFTER = 2.0

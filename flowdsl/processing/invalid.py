@@ -11,11 +11,11 @@ from msgspec import Struct, field
 
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import DlqLimitExceeded, FlowError, InvalidMessage
+from flowdsl.interface.offsets import raise_to
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.processing.dlq import DlqLimit, DlqPolicy
 from flowdsl.processing.feeder import broker_value
 from flowdsl.records import Records
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.offsets import raise_to
 from flowdsl.types import BrokerValue, Commit, KafkaPayload, Partition
 
 SETTLE_PAUSE = 0.005

@@ -9,6 +9,7 @@ from typing import Any
 from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import InvalidMessage, StopTimeout, told
+from flowdsl.interface.strategy import ProcessingStrategyFactory
 from flowdsl.processing.bounds import Bounds
 from flowdsl.processing.feeder import Feeder, in_chunks, one_message_each, polled
 from flowdsl.processing.gate import Gate
@@ -20,7 +21,6 @@ from flowdsl.reactive.bell import Bell
 from flowdsl.records import Records
 from flowdsl.stages.guard import first_error
 from flowdsl.stages.switch import Switch
-from flowdsl.strategies.interface import ProcessingStrategyFactory
 from flowdsl.types import CommitPolicy, Partition
 
 LEAVE_SECONDS = 5.0

@@ -7,8 +7,8 @@ from typing import Any
 
 from flowdsl.clock import Deadline
 from flowdsl.errors import InvalidMessage, shown
+from flowdsl.interface.strategy import ProcessingStrategy, ProcessingStrategyFactory
 from flowdsl.stages.switch import Switch
-from flowdsl.strategies.interface import ProcessingStrategy, ProcessingStrategyFactory
 from flowdsl.types import Commit, Partition
 
 

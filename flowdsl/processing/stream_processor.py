@@ -6,11 +6,11 @@ from typing import Any
 
 from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Duration, optional_seconds
+from flowdsl.interface.strategy import ProcessingStrategyFactory
 from flowdsl.processing.dlq import DlqPolicy, must_be, refuse_others
 from flowdsl.processing.invalid import InvalidRecords
 from flowdsl.processing.loop import Loop
 from flowdsl.stages.switch import Switch
-from flowdsl.strategies.interface import ProcessingStrategyFactory
 from flowdsl.types import ONCE_PER_SECOND, CommitPolicy, Topic
 
 JOIN_SECONDS = 25.0

@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from flowdsl.clock import Deadline
 from flowdsl.errors import FlowDefinitionError, Problem, WorkerDied
+from flowdsl.interface import arguments
 from flowdsl.pool.carriage import CannotTravel
 from flowdsl.pool.pool import Function, Pool
 from flowdsl.reactive.calling import called, not_opened, opened
 from flowdsl.reactive.workers import Job, Task, Tools, WorkerPlan, Workers
-from flowdsl.strategies import arguments
 
 RECORDS_EACH = 1024
 """Records in flight for each process, where the user does not say: two batches of some size."""

@@ -8,10 +8,10 @@ from typing import Any
 
 from flowdsl.clock import Deadline
 from flowdsl.errors import FlowError
+from flowdsl.interface import arguments
 from flowdsl.reactive.calling import called, not_opened, opened, perform
 from flowdsl.reactive.scheduler import WorkerScheduler, WorkerThread
 from flowdsl.reactive.workers import Job, Task, Tools, WorkerPlan, Workers
-from flowdsl.strategies import arguments
 
 AHEAD = 256
 """Tasks that wait right behind those that run, so that workers need not wait for the thread that hands out."""

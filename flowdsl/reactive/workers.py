@@ -16,8 +16,8 @@ from typing import Any
 from msgspec import Struct
 
 from flowdsl.clock import Clock, Deadline
+from flowdsl.interface.slots import Work, next_assignment
 from flowdsl.reactive.bell import Bell
-from flowdsl.strategies.slots import Work, next_assignment
 
 POLL_SECONDS = 0.005
 """While work is under way somewhere that cannot ring, it is looked after so often."""

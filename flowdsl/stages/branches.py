@@ -14,9 +14,9 @@ from typing import Any
 from flowdsl.chunks import Chunk
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
 from flowdsl.errors import InvalidMessage
+from flowdsl.interface.step import DRAIN_PAUSE
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
 from flowdsl.origins import kept
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
-from flowdsl.strategies.step import DRAIN_PAUSE
 from flowdsl.types import Message
 
 Divide = Callable[[Chunk[Any]], Sequence[Chunk[Any]]]

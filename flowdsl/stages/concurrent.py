@@ -11,14 +11,14 @@ from typing import Any
 
 from flowdsl.clock import Deadline
 from flowdsl.errors import FlowError
+from flowdsl.interface.step import DRAIN_PAUSE, Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.reactive.workers import Workers
 from flowdsl.stages.attempts import Attempts
 from flowdsl.stages.endings import Endings, Finisher
 from flowdsl.stages.ledger import MOST_APART
 from flowdsl.stages.orders import Order
 from flowdsl.stages.switch import GRACE
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.step import DRAIN_PAUSE, Step
 from flowdsl.types import FilteredPayload, Message
 
 SUBMIT_SECONDS = 0.005

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from flowdsl.brokers.protocols import Client, Producer, Settings
 from flowdsl.clock import Clock, Deadline
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.reactive.bell import Bell
 from flowdsl.reactive.calling import not_closed
 from flowdsl.reactive.workers import Job, Tools, WorkerPlan, Workers
@@ -19,7 +20,6 @@ from flowdsl.stages.ledger import Ledger
 from flowdsl.stages.site import Site
 from flowdsl.stages.switch import Switch
 from flowdsl.stages.targets import SiteOf, Targets
-from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.types import Partition
 
 S = TypeVar("S")

@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from flowdsl.chunks import Chunk, progress
+from flowdsl.interface.slots import Failed, Succeeded
 from flowdsl.reactive.workers import Outlet
 from flowdsl.stages.failures import Failure, Verdict
 from flowdsl.stages.flattening import FlatMapKernel
@@ -17,7 +18,6 @@ from flowdsl.stages.kernel import Unusable
 from flowdsl.stages.orders import Order
 from flowdsl.stages.results import CallResults
 from flowdsl.stages.unfinished import Entry, Unfinished, origins_of
-from flowdsl.strategies.slots import Failed, Succeeded
 
 Finisher = CallResults | FlatMapKernel
 """Knows what to make of results."""

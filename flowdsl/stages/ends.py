@@ -9,12 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 from flowdsl.chunks import Chunk, progress
 from flowdsl.clock import Clock
 from flowdsl.errors import shown
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.origins import Arrived
 from flowdsl.records import Records
 from flowdsl.stages.failures import DeadLetter
 from flowdsl.stages.ledger import Ledger
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.step import Step
 from flowdsl.types import BaseValue, BrokerValue, Commit, FilteredPayload, KafkaPayload, Message, Partition, Record
 
 

@@ -16,12 +16,12 @@ from msgspec import Struct
 
 from flowdsl.clock import Clock
 from flowdsl.errors import StepFailed, told
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
 from flowdsl.origins import Member
 from flowdsl.records import Records
 from flowdsl.stages.context import StepCount
 from flowdsl.stages.ledger import Ledger
 from flowdsl.stages.site import Site
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.types import Message, Record
 
 logger = logging.getLogger("flowdsl")

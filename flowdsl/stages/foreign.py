@@ -12,14 +12,14 @@ from typing import Any
 
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import FlowError, InvalidMessage
+from flowdsl.interface.step import DRAIN_PAUSE, Step
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Failure, Handler, Verdict
 from flowdsl.stages.foreign_ends import ForeignEnd, SelfCommit
 from flowdsl.stages.passage import Passage, Passing
 from flowdsl.stages.returning import Returning
 from flowdsl.stages.switch import GRACE
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
-from flowdsl.strategies.step import DRAIN_PAUSE, Step
 from flowdsl.types import FilteredPayload, Message
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from flowdsl.chunks import Chunk, progress
 from flowdsl.clock import Clock
 from flowdsl.errors import FlowError
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.origins import Picked
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.passage import Passage
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.step import Step
 from flowdsl.types import FilteredPayload, Message, Partition
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.stages.collector import Collector
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Fusable
-from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.types import Commit, Partition
 
 Strategy = ProcessingStrategy[Any]

@@ -13,13 +13,13 @@ from typing import Any
 from flowdsl.brokers.protocols import Producer
 from flowdsl.chunks import progress
 from flowdsl.clock import Clock
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.ending import delivered
 from flowdsl.stages.failures import Handler, Verdict
 from flowdsl.stages.sending import Sending
 from flowdsl.stages.switch import GRACE
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.step import Step
 from flowdsl.types import FilteredPayload, Message
 
 MOST_UNDER_WAY = 10_000

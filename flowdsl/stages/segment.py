@@ -9,6 +9,8 @@ from typing import Any
 
 from flowdsl.chunks import Chunk, progress
 from flowdsl.clock import Clock
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.stages.calls import Loop
 from flowdsl.stages.collector import Collector
 from flowdsl.stages.failures import Verdict
@@ -19,8 +21,6 @@ from flowdsl.stages.loops import Loops
 from flowdsl.stages.parking import NONE, Parking
 from flowdsl.stages.switch import GRACE, Switch
 from flowdsl.stages.work import Work
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.step import Step
 from flowdsl.types import FilteredPayload, Message
 
 

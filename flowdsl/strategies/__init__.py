@@ -1,10 +1,10 @@
-"""The interface that everything compiles to, its values, and the built-in strategies."""
+"""The built-in strategies, with the interface that everything compiles to, and its values."""
 
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy, ProcessingStrategyFactory
 from flowdsl.strategies.batch_step import BatchStep, UnbatchStep, ValuesBatch
 from flowdsl.strategies.commit_offsets import CommitOffsets
 from flowdsl.strategies.filter_step import FilterStep
 from flowdsl.strategies.healthcheck import Healthcheck
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy, ProcessingStrategyFactory
 from flowdsl.strategies.noop import Noop
 from flowdsl.strategies.produce import Produce
 from flowdsl.strategies.reduce import Reduce

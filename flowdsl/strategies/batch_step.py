@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
-from flowdsl.strategies.interface import ProcessingStrategy
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.strategies.reduce import Reduce
 from flowdsl.strategies.unfold import Unfold
 from flowdsl.types import BaseValue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
-from flowdsl.strategies import arguments
+from flowdsl.interface import arguments
 from flowdsl.strategies.end import End
 from flowdsl.types import Commit, Message
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Generic, TypeVar
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
-from flowdsl.strategies.interface import ProcessingStrategy
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.types import FilteredPayload, Message
 
 In = TypeVar("In")

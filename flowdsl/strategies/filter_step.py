@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
-from flowdsl.strategies import arguments
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.offsets import raise_to
-from flowdsl.strategies.step import Step
+from flowdsl.interface import arguments
+from flowdsl.interface.offsets import raise_to
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.types import FILTERED_PAYLOAD, CommitPolicy, FilteredPayload, Message, Partition, Value
 
 In = TypeVar("In")

@@ -6,8 +6,8 @@ import os
 from typing import TypeVar
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.step import Step
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.types import FilteredPayload, Message
 
 In = TypeVar("In")

@@ -6,9 +6,9 @@ from typing import Any, Protocol, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.errors import shown
-from flowdsl.strategies import arguments
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
-from flowdsl.strategies.slots import Slot, SlotStep, Work
+from flowdsl.interface import arguments
+from flowdsl.interface.slots import Slot, SlotStep, Work
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
 from flowdsl.types import KafkaPayload, Message, Partition, Topic
 
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock, to_seconds
-from flowdsl.strategies import arguments
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.offsets import raise_to
-from flowdsl.strategies.step import Step
+from flowdsl.interface import arguments
+from flowdsl.interface.offsets import raise_to
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.types import BaseValue, FilteredPayload, Message, Partition, Value
 
 In = TypeVar("In")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
-from flowdsl.strategies import arguments
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.step import Step
+from flowdsl.interface import arguments
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.types import FilteredPayload, Message
 
 In = TypeVar("In")

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.interface import arguments
+from flowdsl.interface.slots import Slot, SlotStep, Work
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.pool.crew import Crew
-from flowdsl.strategies import arguments
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.slots import Slot, SlotStep, Work
 from flowdsl.types import Message
 
 In = TypeVar("In")

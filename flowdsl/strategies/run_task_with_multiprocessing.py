@@ -7,10 +7,10 @@ from typing import Any, Generic, TypeVar, cast
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock, to_seconds
 from flowdsl.errors import WorkerDied, shown
+from flowdsl.interface import arguments
+from flowdsl.interface.slots import Slot, SlotStep, Work
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.pool.pool import Function, Pool
-from flowdsl.strategies import arguments
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.slots import Slot, SlotStep, Work
 from flowdsl.types import BrokerValue, Message
 
 In = TypeVar("In")

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flowdsl.chunks import Chunk
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
 from flowdsl.operators.produce import ProduceTo
 from flowdsl.plan.names import NamedPlan, Step
 from flowdsl.stages.failures import DeadLetter
 from flowdsl.stages.segment import Segment
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
 from flowdsl.types import Message, Record
 
 

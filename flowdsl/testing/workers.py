@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from flowdsl.clock import Deadline
 from flowdsl.errors import FlowError
+from flowdsl.interface.slots import Failed, Succeeded
 from flowdsl.reactive.calling import Call, called, not_opened, opened, perform_async, plain
 from flowdsl.reactive.workers import Job, Outlet, Task, Tools, WorkerPlan, Workers
-from flowdsl.strategies.slots import Failed, Succeeded
 from flowdsl.testing.loop import VirtualLoop
 
 

@@ -31,9 +31,9 @@ from flowdsl import (
 )
 from flowdsl.compiler import new_run, prepare
 from flowdsl.compiler.outline import Stage, Way, outline
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.plan.names import named
 from flowdsl.processing.pace import LARGEST_SLICE
-from flowdsl.strategies.interface import ProcessingStrategy
 
 
 def parse(value: Any) -> Any:

@@ -8,7 +8,7 @@ STAGES = (
     Mutant(
         "pop before downstream accepted",
         "reject before touching; own after accepting; pop after downstream accepted",
-        "strategies/step.py",
+        "interface/step.py",
         """            try:
                 self.next_step.submit(outbox[0])
             except MessageRejected:
@@ -25,7 +25,7 @@ STAGES = (
     Mutant(
         "what a stage has no room for is accepted and forgotten",
         "reject before touching",
-        "strategies/step.py",
+        "interface/step.py",
         """        if not self.has_room():
             raise MessageRejected
         self._own(message)
@@ -87,7 +87,7 @@ STAGES = (
     Mutant(
         "a join that does not wait",
         "8: join up to the deadline",
-        "strategies/step.py",
+        "interface/step.py",
         """        while not self._over:
             self._later(self._turn)""",
         """        if not self._over:
@@ -96,14 +96,14 @@ STAGES = (
     Mutant(
         "a join that waits for its outbox alone",
         "8: join up to the deadline",
-        "strategies/step.py",
+        "interface/step.py",
         "return bool(self._outbox) or self.is_busy()",
         "return bool(self._outbox)",
     ),
     Mutant(
         "a join drops what is held",
         "8: join up to the deadline",
-        "strategies/step.py",
+        "interface/step.py",
         """                if not flushed:
                     self.flush()
 """,
@@ -112,7 +112,7 @@ STAGES = (
     Mutant(
         "what came behind a failure goes on",
         "7: a failing record stops the flow, itself not committed",
-        "strategies/step.py",
+        "interface/step.py",
         """            except BaseException:
                 self._give_up()
                 raise

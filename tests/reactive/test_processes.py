@@ -16,10 +16,10 @@ from attrs import frozen
 
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import FlowDefinitionError, FlowError, WorkerDied
+from flowdsl.interface.slots import Failed, Succeeded
 from flowdsl.reactive.bell import Bell
 from flowdsl.reactive.processes import Processes, ProcessWorkers, processes
 from flowdsl.reactive.workers import Job, Outlet, Task, Tools
-from flowdsl.strategies.slots import Failed, Succeeded
 from tests.pool.conftest import is_gone, wait_until
 from tests.pool.errands import PATIENCE
 

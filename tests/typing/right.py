@@ -55,7 +55,7 @@ from flowdsl import (
     using,
     with_record,
 )
-from flowdsl.strategies.interface import ProcessingStrategy
+from flowdsl.interface.strategy import ProcessingStrategy
 
 T = TypeVar("T")
 

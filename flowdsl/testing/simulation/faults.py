@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flowdsl.clock import Clock
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
 from flowdsl.types import Message
 
 SESSION = 8.0

@@ -8,6 +8,7 @@ from typing import Any
 from flowdsl.brokers.protocols import Client, Outgoing, Settings
 from flowdsl.compiler import new_run, prepare
 from flowdsl.errors import BrokerError, StepFailed, StopTimeout
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.processing.loop import Loop
 from flowdsl.reactive.workers import Job, Tools, WorkerPlan, Workers
 from flowdsl.stages.ending import SinkCall
@@ -16,7 +17,6 @@ from flowdsl.stages.kernel import Fusable
 from flowdsl.stages.segment import Segment
 from flowdsl.stages.switch import Switch
 from flowdsl.stages.writing import WriteKernel
-from flowdsl.strategies.interface import ProcessingStrategy
 from flowdsl.testing.simulation.consumer import SimulatedConsumer
 from flowdsl.testing.simulation.faults import Dice, FaultyStage, Risk, SimulatedFault
 from flowdsl.testing.simulation.producer import Epochs, SimulatedProducer

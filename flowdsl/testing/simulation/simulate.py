@@ -9,9 +9,9 @@ from typing import Any
 
 from flowdsl.errors import shown
 from flowdsl.flow.arguments import checked_values
+from flowdsl.interface.arguments import count
 from flowdsl.operators.checks import function
 from flowdsl.plan.nodes import Upstream
-from flowdsl.strategies.arguments import count
 from flowdsl.testing.given import closed
 from flowdsl.testing.simulation.failed import Report
 from flowdsl.testing.simulation.oracle import ALL_CHECKS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowdsl.errors import InvalidMessage
-from flowdsl.strategies.slots import Slot, SlotStep, Work
+from flowdsl.interface.slots import Slot, SlotStep, Work
 from flowdsl.testing.virtual import VirtualClock
 from tests.strategies.doubles import P0, Blocked, Recorder, at, filtered
 

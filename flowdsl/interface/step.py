@@ -15,9 +15,9 @@ from typing import Any, Generic, TypeVar
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
 from flowdsl.errors import InvalidMessage
-from flowdsl.strategies import arguments
-from flowdsl.strategies.interface import MessageRejected, ProcessingStrategy
-from flowdsl.strategies.invalid import is_about, pass_over
+from flowdsl.interface import arguments
+from flowdsl.interface.invalid import is_about, pass_over
+from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
 from flowdsl.types import FILTERED_PAYLOAD, FilteredPayload, Message, Value
 
 In = TypeVar("In")

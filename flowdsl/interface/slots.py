@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from flowdsl.clock import SYSTEM_CLOCK, Clock
 from flowdsl.errors import InvalidMessage
-from flowdsl.strategies.interface import ProcessingStrategy
-from flowdsl.strategies.invalid import pass_over
-from flowdsl.strategies.step import Step
+from flowdsl.interface.invalid import pass_over
+from flowdsl.interface.step import Step
+from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.types import FilteredPayload, Message
 
 In = TypeVar("In")

@@ -1,0 +1,1 @@
+"""What everything compiles to: the interface of strategies, and the base of all that have a successor."""
