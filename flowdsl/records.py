@@ -25,10 +25,11 @@ class Records(BaseValue[list[Any]]):
     compaction leave gaps. Empty for a window that ends before the read does.
     """
 
-    __slots__ = ("positions",)
+    __slots__ = ("_nbytes", "positions")
 
     def __init__(self, positions: Mapping[Partition, int]) -> None:
         self.positions = positions
+        self._nbytes: int | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -64,8 +65,11 @@ class Records(BaseValue[list[Any]]):
 
     def nbytes(self) -> int:
         """About how large the values are, in bytes: by a sample of them. Those that are no bytes count as nothing."""
-        sample = self.payload[:: max(1, len(self) // SAMPLE)]
-        return sum([len(value) for value in sample if type(value) is bytes]) * len(self) // max(1, len(sample))
+        if self._nbytes is None:
+            sample = self.payload[:: max(1, len(self) // SAMPLE)]
+            seen = sum([len(value) for value in sample if type(value) is bytes])
+            self._nbytes = seen * len(self) // max(1, len(sample))
+        return self._nbytes
 
     @property
     def committable(self) -> dict[Partition, int]:
