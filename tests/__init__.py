@@ -1,0 +1,1 @@
+"""The tests of flowdsl, and what they share."""
