@@ -5,36 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
-
 from flowdsl.clock import Duration
 from flowdsl.operators import checks
-from flowdsl.operators.slow import Scheduler, concurrency_of, parts
-from flowdsl.plan.concurrency import Concurrency
+from flowdsl.operators.calling import Calling
+from flowdsl.operators.slow import Asked, Scheduler, concurrency_of
 from flowdsl.plan.hints import F, F_co, Hint1
 from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Keep
-from flowdsl.stages.calls import Call, Role
-from flowdsl.stages.parts import Build, Part
+from flowdsl.stages.calls import Role
 
 
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Filter(Keep[F_co]):
+class Filter(Calling, Keep[F_co]):
     """Values for which the function is true."""
 
     word = "filter_"
-    function: Callable[..., Any]
-    slow: Concurrency | None = None
+    role = Role.FILTER
 
     @property
     def drops(self) -> bool:
         return True
-
-    def named_after(self) -> object:
-        return self.function
-
-    def lower(self, build: Build) -> tuple[Part, ...]:
-        return parts(build, self.slow, Call(build.step, build.handler, Role.FILTER, self.function), self.function)
 
 
 def filter_(
@@ -57,7 +46,5 @@ def filter_(
     [1, 3, 5]
     """
     function = checks.function(p, "p", slow=True)
-    slow = concurrency_of(
-        function, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
-    )
+    slow = concurrency_of(function, Asked(concurrency, scheduler, ordered, key, timeout))
     return Filter(function=function, slow=slow, name=name, on_error=error_policy(on_error))

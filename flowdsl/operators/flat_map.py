@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic
 
-from attrs import frozen
-
 from flowdsl.clock import Duration
 from flowdsl.operators import checks
-from flowdsl.operators.slow import Scheduler, concurrency_of, parts
-from flowdsl.plan.concurrency import Concurrency
+from flowdsl.operators.calling import Calling
+from flowdsl.operators.slow import Asked, Scheduler, concurrency_of, parts
 from flowdsl.plan.hints import FI, F_co, Hint1, T, U
 from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining, put
@@ -21,20 +19,14 @@ if TYPE_CHECKING:
     from flowdsl.flow.flow import Flow
 
 
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class FlatMap(Chaining, Generic[F_co]):
+class FlatMap(Calling, Chaining, Generic[F_co]):
     """One value in, any number out."""
 
     word = "flat_map"
-    function: Callable[..., Any]
-    slow: Concurrency | None = None
 
     def __call__(self: FlatMap[Callable[[T], Iterable[U] | Awaitable[Iterable[U]]]], up: Flow[T], /) -> Flow[U]:
         flow: Flow[U] = put(self, up)
         return flow
-
-    def named_after(self) -> object:
-        return self.function
 
     def lower(self, build: Build) -> tuple[Part, ...]:
         kernel = FlatMapKernel(build.step, build.handler, self.function)
@@ -63,13 +55,5 @@ def flat_map(
     ['a', 'b', 'c']
     """
     function = checks.function(f, "f", lazy=True, slow=True)
-    slow = concurrency_of(
-        function,
-        concurrency=concurrency,
-        scheduler=scheduler,
-        ordered=ordered,
-        key=key,
-        timeout=timeout,
-        finish=all_of,
-    )
+    slow = concurrency_of(function, Asked(concurrency, scheduler, ordered, key, timeout), finish=all_of)
     return FlatMap(function=function, slow=slow, name=name, on_error=error_policy(on_error))

@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
 
-from attrs import frozen
-
 from flowdsl.clock import Duration
 from flowdsl.operators import checks
-from flowdsl.operators.slow import Scheduler, concurrency_of, parts
-from flowdsl.plan.concurrency import Concurrency
+from flowdsl.operators.calling import Calling
+from flowdsl.operators.slow import Asked, Scheduler, concurrency_of
 from flowdsl.plan.hints import F, F_co, Hint1, T, U
 from flowdsl.plan.policy import OnError, error_policy
 from flowdsl.plan.shapes import Chaining, put
-from flowdsl.stages.calls import Call, Role
-from flowdsl.stages.parts import Build, Part
+from flowdsl.stages.calls import Role
 
 if TYPE_CHECKING:
     from flowdsl.flow.flow import Flow
 
 
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Map(Chaining, Generic[F_co]):
+class Map(Calling, Chaining, Generic[F_co]):
     """One value in, one value out."""
 
     word = "map_"
-    function: Callable[..., Any]
-    slow: Concurrency | None = None
+    role = Role.MAP
 
     @overload
     def __call__(self: Map[Callable[[T], Awaitable[U]]], up: Flow[T], /) -> Flow[U]: ...
@@ -35,12 +30,6 @@ class Map(Chaining, Generic[F_co]):
     def __call__(self: Map[Callable[[T], U]], up: Flow[T], /) -> Flow[U]: ...
     def __call__(self, up: Any, /) -> Any:
         return put(self, up)
-
-    def named_after(self) -> object:
-        return self.function
-
-    def lower(self, build: Build) -> tuple[Part, ...]:
-        return parts(build, self.slow, Call(build.step, build.handler, Role.MAP, self.function), self.function)
 
 
 def map_(
@@ -68,7 +57,5 @@ def map_(
     [1, 4, 9]
     """
     function = checks.function(f, "f", slow=True)
-    slow = concurrency_of(
-        function, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
-    )
+    slow = concurrency_of(function, Asked(concurrency, scheduler, ordered, key, timeout))
     return Map(function=function, slow=slow, name=name, on_error=error_policy(on_error))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from flowdsl.clock import Duration
 from flowdsl.errors import shown
 from flowdsl.operators import checks
-from flowdsl.operators.slow import Scheduler, concurrency_of, parts
+from flowdsl.operators.slow import Asked, Scheduler, concurrency_of, parts
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.functions import defined_at, full_name
@@ -127,9 +127,7 @@ def sink(
     2
     """
     checked = _target(target)
-    slow = concurrency_of(
-        checked, concurrency=concurrency, scheduler=scheduler, ordered=ordered, key=key, timeout=timeout
-    )
+    slow = concurrency_of(checked, Asked(concurrency, scheduler, ordered, key, timeout))
     if slow is not None and hasattr(checked, "write"):
         msg = "concurrency is for functions: an object's write gets whatever has arrived, at once"
         raise ValueError(msg)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from msgspec import Struct
 from reactivex.abc import SchedulerBase
 
 from flowdsl.clock import Duration, optional_seconds
@@ -29,42 +30,39 @@ Scheduler = WorkerPlan | SchedulerBase
 """What ``scheduler=`` takes: ``threads(n)``, ``processes(n)``, any scheduler of RxPY."""
 
 
-def concurrency_of(
-    function: Any,
-    *,
-    concurrency: int | None,
-    scheduler: Scheduler | None,
-    ordered: bool,
-    key: Callable[[Any], Any] | None,
-    timeout: Duration | None,
-    finish: Callable[[Any], Any] | None = None,
-) -> Concurrency | None:
+class Asked(Struct, frozen=True):
+    """What a user says of how a function is to be called; where nothing is said, it is called where it stands."""
+
+    concurrency: int | None = None
+    scheduler: Scheduler | None = None
+    ordered: bool = True
+    key: Callable[[Any], Any] | None = None
+    timeout: Duration | None = None
+
+    def told(self) -> tuple[tuple[str, Any], ...]:
+        """What is not as usual, by the names of the arguments."""
+        usual = Asked()
+        given = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return tuple((name, value) for name, value in given if value != getattr(usual, name))
+
+
+def concurrency_of(function: Any, asked: Asked, *, finish: Callable[[Any], Any] | None = None) -> Concurrency | None:
     """What the user asked for; None for a plain function that is called where it stands."""
-    given = {"concurrency": concurrency, "scheduler": scheduler, "ordered": ordered, "key": key, "timeout": timeout}
+    seconds = optional_seconds(asked.timeout, "timeout")
+    _refuse_contradictions(asked)
     plain = not (checks.is_async(function) or checks.is_using(function))
-    seconds = optional_seconds(timeout, "timeout")
-    if not isinstance(ordered, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
-        msg = f"ordered must be True or False, not {shown(ordered)}"
-        raise TypeError(msg)
-    if key is not None:
-        checks.function(key, "key")
-        if not ordered:
-            msg = "key keeps the order within a key, and ordered=False gives all order up: leave one of them out"
-            raise ValueError(msg)
-    if plain and concurrency is None and scheduler is None:
-        _refuse_without_concurrency(given)
+    if plain and asked.concurrency is None and asked.scheduler is None:
+        _refuse_without_concurrency(asked)
         return None
-    workers = _workers(function, concurrency, scheduler)
-    n = workers.concurrency if concurrency is None else arguments.count(concurrency, "concurrency")
+    workers = _workers(function, asked.concurrency, asked.scheduler)
+    n = workers.concurrency if asked.concurrency is None else arguments.count(asked.concurrency, "concurrency")
     refusal = workers.refusal(_job("", "", function, finish), n)
     if refusal is None and seconds is not None:
         refusal = workers.refusal_of_timeout
     if refusal is not None:
-        msg = f"scheduler={shown(scheduler)}: {refusal}" if scheduler is not None else refusal
+        msg = f"scheduler={shown(asked.scheduler)}: {refusal}" if asked.scheduler is not None else refusal
         raise ValueError(msg)
-    usual = {"concurrency": None, "scheduler": None, "ordered": True, "key": None, "timeout": None}
-    told = tuple((name, value) for name, value in given.items() if value != usual[name])
-    return Concurrency(n, workers, ordered, key, seconds, told)
+    return Concurrency(n, workers, asked.ordered, asked.key, seconds, asked.told())
 
 
 def parts(
@@ -122,12 +120,23 @@ def _workers(function: Any, concurrency: int | None, scheduler: Any) -> WorkerPl
     raise TypeError(msg)
 
 
-def _refuse_without_concurrency(given: dict[str, Any]) -> None:
+def _refuse_contradictions(asked: Asked) -> None:
+    if not isinstance(asked.ordered, bool):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a type checker
+        msg = f"ordered must be True or False, not {shown(asked.ordered)}"
+        raise TypeError(msg)
+    if asked.key is not None:
+        checks.function(asked.key, "key")
+        if not asked.ordered:
+            msg = "key keeps the order within a key, and ordered=False gives all order up: leave one of them out"
+            raise ValueError(msg)
+
+
+def _refuse_without_concurrency(asked: Asked) -> None:
     """What makes no sense for a function that is called value by value, where it stands."""
-    if given["timeout"] is not None:
-        msg = f"timeout={given['timeout']!r} cannot be kept for a plain function without concurrency: nothing can end it. Give concurrency=1, or make it async def"
+    if asked.timeout is not None:
+        msg = f"timeout={asked.timeout!r} cannot be kept for a plain function without concurrency: nothing can end it. Give concurrency=1, or make it async def"
         raise ValueError(msg)
-    if given["key"] is not None or not given["ordered"]:
-        name = "key" if given["key"] is not None else "ordered"
-        msg = f"{name}={shown(given[name])} needs concurrency: without it values are worked on one at a time, in order"
+    if asked.told():
+        name, value = asked.told()[0]
+        msg = f"{name}={shown(value)} needs concurrency: without it values are worked on one at a time, in order"
         raise ValueError(msg)
