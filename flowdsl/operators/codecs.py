@@ -138,15 +138,16 @@ JSON = Json()
 
 def decoder_of(codec: Any, name: str = "codec") -> Callable[[bytes], Any]:
     """The plain function that decodes. Raises TypeError, naming the argument, for what is no codec."""
-    return _function_of(codec, "decode", name)
+    return function_of(codec, "decode", name)
 
 
 def encoder_of(codec: Any, name: str = "codec") -> Callable[[Any], bytes | str]:
     """The plain function that encodes. Raises TypeError, naming the argument, for what is no codec."""
-    return _function_of(codec, "encode", name)
+    return function_of(codec, "encode", name)
 
 
-def _function_of(codec: Any, method: str, name: str) -> Callable[[Any], Any]:
+def function_of(codec: Any, method: str, name: str = "codec") -> Callable[[Any], Any]:
+    """The plain function that does what that method of a codec does. Raises TypeError as the two above."""
     if isinstance(codec, Json):
         return _plain.decode if method == "decode" else _encoder.encode
     if isinstance(codec, TypedJson):

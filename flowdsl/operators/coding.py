@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from attrs import frozen
 
-from flowdsl.operators.codecs import Decoder, Encoder, decoder_of, encoder_of
+from flowdsl.operators.codecs import Decoder, Encoder, decoder_of, encoder_of, function_of
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import FB, F_co, Hint1, T, U
 from flowdsl.plan.policy import OnError, error_policy
@@ -20,43 +20,32 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Decode(Chaining):
-    """What the codec makes of bytes. ``function``: that of the codec."""
+class Coding(Chaining):
+    """What a codec makes of each value, by its method that is called as the step is, or by itself where it is a function."""
 
-    word = "decode"
     codec: Any
-
-    @property
-    def function(self) -> Callable[[bytes], Any]:
-        return decoder_of(self.codec)
 
     def named_after(self) -> object:
-        return None if hasattr(self.codec, "decode") else self.codec
+        return None if hasattr(self.codec, self.word) else self.codec
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (Call(build.step, build.handler, Role.MAP, self.function),)
+        return (Call(build.step, build.handler, Role.MAP, function_of(self.codec, self.word)),)
 
 
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Encode(Chaining, Generic[F_co]):
-    """The bytes that the codec makes of values. ``function``: that of the codec."""
+class Decode(Coding):
+    """What the codec makes of bytes."""
+
+    word = "decode"
+
+
+class Encode(Coding, Generic[F_co]):
+    """The bytes that the codec makes of values."""
 
     word = "encode"
-    codec: Any
 
     def __call__(self: Encode[Callable[[T], U]], up: Flow[T], /) -> Flow[U]:
         flow: Flow[U] = put(self, up)
         return flow
-
-    @property
-    def function(self) -> Callable[[Any], bytes | str]:
-        return encoder_of(self.codec)
-
-    def named_after(self) -> object:
-        return None if hasattr(self.codec, "encode") else self.codec
-
-    def lower(self, build: Build) -> tuple[Part, ...]:
-        return (Call(build.step, build.handler, Role.MAP, self.function),)
 
 
 def decode(
