@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from flowdsl.brokers.protocols import Last
 from flowdsl.chunks import Chunk
 from flowdsl.errors import shown
+from flowdsl.operators.branching import Branching
 from flowdsl.operators.source import BrokerSource, MergedSource
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.names import NamedPlan, Step
@@ -123,19 +124,12 @@ class _Prober(Struct, frozen=True):
     def _step(self, step: Step, before: str) -> Operator:
         probes = [(each.label, f"{step.name}, {each.label}") for each in step.branches]
         self.watch.columns.append(Column(step.name, before, step.name, tuple(probes)))
+        operator = evolve(step.operator, name=step.name, on_error=None)
+        if not isinstance(operator, Branching):
+            return operator
         plans = [self.plan(each, probe) for each, (_, probe) in zip(step.branches, probes, strict=True)]
-        return _with_branches(evolve(step.operator, name=step.name, on_error=None), iter(plans))
-
-
-def _with_branches(operator: Operator, plans: Iterator[Plan]) -> Operator:
-    """The operator with these plans in its branches, in their order."""
-    changed: dict[str, Any] = {}
-    for name, value in operator.given().items():
-        if isinstance(value, Branch):
-            changed[name] = replace(value, built=next(plans))
-        elif isinstance(value, tuple) and any(isinstance(part, Branch) for part in value):  # pyright: ignore[reportUnknownVariableType]  # of any operator
-            changed[name] = tuple(replace(branch, built=next(plans)) for branch in operator.branches[: len(value)])  # pyright: ignore[reportUnknownArgumentType]  # as above
-    return evolve(operator, **changed)
+        ways = [replace(way, built=plan) for way, plan in zip(operator.ways, plans, strict=True)]
+        return evolve(operator, ways=tuple(ways))
 
 
 # -- the steps that look on -------------------------------------------------------------------------------------------

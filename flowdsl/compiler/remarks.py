@@ -174,7 +174,7 @@ REMARKS: dict[type[Node], Callable[[Any], str]] = {
     Distinct: _state,
     Route: lambda node: (
         "each value goes to one branch; "
-        + ("any other key to default" if node.default is not None else "a key without a branch fails")
+        + ("any other key to default" if node.takes_all else "a key without a branch fails")
     ),
     Scan: _state,
     Sink: _sink,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
+
+from attrs import evolve, frozen
 
 from flowdsl.chunks import Chunk
 from flowdsl.errors import FlowDefinitionError, Problem, shown
 from flowdsl.origins import NOTHING
 from flowdsl.plan.branch import Branch
-from flowdsl.plan.nodes import BranchInput, Operator, Upstream
+from flowdsl.plan.nodes import BranchInput, Upstream
+from flowdsl.plan.shapes import Chaining
 from flowdsl.stages.branches import Divide, Junction, Splitter
 from flowdsl.stages.parts import Build, Strategy
 
@@ -25,26 +28,36 @@ def branch(label: str, operator: object) -> Branch:
     return Branch(label, function)
 
 
-def grown(step: Operator, branches: tuple[Branch, ...], up: Upstream) -> tuple[Branch, ...]:
-    """The branches with their plans. Raises FlowDefinitionError if some end in a sink and others do not."""
-    source = BranchInput(grouped=up.plan.groups, where=step.where)
-    built = tuple(each.grown(up, source) for each in branches)
-    closed = [each.label for each in built if each.plan.closed]
-    if closed and len(closed) < len(built):
-        goes_on = ", ".join(each.label for each in built if not each.plan.closed)
-        text = f"either all branches end in a sink or none does: {', '.join(closed)} of {step.word} ends in one, {goes_on} does not"
-        raise FlowDefinitionError([Problem(text, step.name or step.word, step.where.file, step.where.line)])
-    return built
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Branching(Chaining):
+    """Steps that hand values to branches. ``ways``: the branches, in the order in which they were written."""
 
+    hidden: ClassVar[tuple[str, ...]] = ("ways",)
+    ways: tuple[Branch, ...]
 
-def all_close(branches: tuple[Branch, ...]) -> bool:
-    """Whether these branches end in sinks; before they are built, as far as that can be told."""
-    return all(each.closed for each in branches)
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        return self.ways
 
+    @property
+    def closes(self) -> bool:
+        """Whether the branches end in sinks; before they are built, as far as that can be told."""
+        return all(each.closed for each in self.ways)
 
-def any_groups(branches: tuple[Branch, ...]) -> bool:
-    """Whether a value out of one of these branches, once built, may come from several records."""
-    return any(each.built is not None and each.built.groups for each in branches)
+    @property
+    def groups(self) -> bool:
+        return any(each.built is not None and each.built.groups for each in self.ways)
+
+    def grown(self, up: Upstream) -> Self:
+        """Raises FlowDefinitionError if some branches end in a sink and others do not."""
+        source = BranchInput(grouped=up.plan.groups, where=self.where)
+        built = tuple(each.grown(up, source) for each in self.ways)
+        closed = [each.label for each in built if each.plan.closed]
+        if closed and len(closed) < len(built):
+            goes_on = ", ".join(each.label for each in built if not each.plan.closed)
+            text = f"either all branches end in a sink or none does: {', '.join(closed)} of {self.word} ends in one, {goes_on} does not"
+            raise FlowDefinitionError([Problem(text, self.name or self.word, self.where.file, self.where.line)])
+        return evolve(super().grown(up), ways=built)
 
 
 def split(build: Build, divide: Divide, downstream: Strategy) -> Strategy:

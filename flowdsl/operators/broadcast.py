@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from attrs import evolve, frozen
-
-from flowdsl.operators.branching import all_close, any_groups, branch, counted, grown, split
-from flowdsl.plan.branch import Branch
+from flowdsl.operators.branching import Branching, branch, counted, split
 from flowdsl.plan.fragment import Fragment
-from flowdsl.plan.nodes import Upstream
 from flowdsl.plan.policy import OnError, error_policy
-from flowdsl.plan.shapes import Chaining
 from flowdsl.stages.branches import Splitter, to_all
 from flowdsl.stages.parts import Build, Part, Standing
 
@@ -23,28 +18,10 @@ if TYPE_CHECKING:
     from flowdsl.plan.hints import D, E
 
 
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Broadcast(Chaining):
+class Broadcast(Branching):
     """All branches for each value."""
 
     word = "broadcast"
-    hidden = ("ways",)
-    ways: tuple[Branch, ...]
-
-    @property
-    def branches(self) -> tuple[Branch, ...]:
-        return self.ways
-
-    @property
-    def closes(self) -> bool:
-        return all_close(self.ways)
-
-    @property
-    def groups(self) -> bool:
-        return any_groups(self.ways)
-
-    def grown(self, up: Upstream) -> Self:
-        return evolve(super().grown(up), ways=grown(self, self.ways, up))
 
     def lower(self, build: Build) -> tuple[Part, ...]:
         return (Standing(Splitter, partial(split, build, counted(build, to_all(len(self.ways))))),)

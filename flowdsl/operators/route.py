@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from flowdsl.chunks import Chunk
 from flowdsl.errors import refuse_awaitable, shown
 from flowdsl.operators import checks
-from flowdsl.operators.branching import all_close, any_groups, branch, grown, split
-from flowdsl.plan.branch import Branch
+from flowdsl.operators.branching import Branching, branch, split
 from flowdsl.plan.hints import F, F_co, Hint1, T, X_contra, Y_co
-from flowdsl.plan.nodes import Upstream
 from flowdsl.plan.policy import OnError, error_policy
-from flowdsl.plan.shapes import Chaining, put
+from flowdsl.plan.shapes import put
 from flowdsl.stages.branches import Addressed, Splitter, to_addressed
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
@@ -33,44 +31,30 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Route(Chaining, Generic[F_co, X_contra, Y_co]):
-    """One branch for each value: ``ways[i]`` for ``keys[i]``, else ``default``."""
+class Route(Branching, Generic[F_co, X_contra, Y_co]):
+    """One branch for each value: ``ways[i]`` for ``keys[i]``; one that has no key, the last, takes what is left."""
 
     word = "route"
-    hidden = ("keys", "ways", "default")
+    hidden = (*Branching.hidden, "keys")
     function: Callable[..., Any]
     keys: tuple[Any, ...]
-    ways: tuple[Branch, ...]
-    default: Branch | None = None
 
     def __call__(self: Route[Callable[[T], object], Flow[T], Z], up: Flow[T], /) -> Z:
         flow: Z = put(self, up)
         return flow
 
     @property
-    def branches(self) -> tuple[Branch, ...]:
-        return self.ways if self.default is None else (*self.ways, self.default)
-
-    @property
-    def closes(self) -> bool:
-        return all_close(self.branches)
-
-    @property
-    def groups(self) -> bool:
-        return any_groups(self.branches)
+    def takes_all(self) -> bool:
+        """Whether there is a branch for values whose key has none."""
+        return len(self.ways) > len(self.keys)
 
     def named_after(self) -> object:
         return self.function
 
-    def grown(self, up: Upstream) -> Self:
-        built = grown(self, self.branches, up)
-        default = None if self.default is None else built[-1]
-        return evolve(super().grown(up), ways=built[: len(self.ways)], default=default)
-
     def lower(self, build: Build) -> tuple[Part, ...]:
         return (
             RouteKernel(build.step, build.handler, self),
-            Standing(Splitter, partial(split, build, to_addressed(len(self.branches)))),
+            Standing(Splitter, partial(split, build, to_addressed(len(self.ways)))),
         )
 
 
@@ -116,11 +100,13 @@ def route(
     if not branches:
         msg = f"branches must not be empty, but is {branches!r}: without a branch every value is lost"
         raise ValueError(msg)
+    ways = [branch(repr(each), operator) for each, operator in branches.items()]
+    if default is not None:
+        ways.append(branch("default", default))
     node: Route[Any, Any, Any] = Route(
         function=checks.function(key, "key"),
         keys=tuple(branches),
-        ways=tuple(branch(repr(each), operator) for each, operator in branches.items()),
-        default=None if default is None else branch("default", default),
+        ways=tuple(ways),
         name=name,
         on_error=error_policy(on_error),
     )
@@ -133,7 +119,7 @@ class RouteKernel(CallKernel):
     def __init__(self, step: StepContext, handler: Handler, node: Route[Any, Any, Any]) -> None:
         super().__init__(step, handler, node.function)
         self._targets = {key: index for index, key in enumerate(node.keys)}
-        self._default = None if node.default is None else len(node.keys)
+        self._default = len(node.keys) if node.takes_all else None
 
     def apply(self, inputs: Iterator[Any], done: Done) -> None:
         function, targets, default = self._function, self._targets, self._default

@@ -8,7 +8,6 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from flowdsl.operators.branching import all_close
 from flowdsl.operators.distinct import Distinct
 from flowdsl.operators.produce import ProduceTo
 from flowdsl.operators.source import BrokerSource, leaves
@@ -145,7 +144,7 @@ def keeps_order(plan: Plan) -> bool:
     branching = [step.operator for step in steps if step.branches]
     if any(_passes(step.operator) for step in steps):
         return False
-    return is_single(plan) and all(all_close(operator.branches) for operator in branching)
+    return is_single(plan) and all(operator.closes for operator in branching)
 
 
 def _passes(operator: Operator) -> bool:
