@@ -6,7 +6,8 @@ It compiles and runs as any other plan does, so what a preview shows is what a r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
@@ -57,18 +58,27 @@ class Watch(Struct):
     failed: dict[tuple[Place, str], str] = field(default_factory=dict[tuple[Place, str], str])
     """By record and step."""
 
-    def saw(self, probe: str, chunk: Chunk[Any]) -> None:
+    def saw(self, probe: str, chunk: Chunk[Any]) -> Chunk[Any]:
+        """Values on their way."""
         for index, value in enumerate(chunk.values):
             *others, last = [window.place(position) for window, position, _ in chunk.origins.members(index)]
             self.passed[probe].setdefault(last, []).append(shown(value))
             self.grouped[probe].update(others)
+        return chunk
 
-    def read(self, chunk: Chunk[Any]) -> None:
-        for index in range(len(chunk)):
-            window, position, _ = chunk.origins.members(index)[0]
+    def read(self, probe: str, chunk: Chunk[Any]) -> Chunk[Any]:
+        """Records as they were read."""
+        for window, position in _sources_of(chunk):
             self.records[window.place(position)] = window.record(position)
+        return self.saw(probe, chunk)
 
-    def lost(self, record: Record[Any], window: Records) -> None:
+    def lost(self, chunk: Chunk[Any]) -> Chunk[Any]:
+        """Records that failed, as dead letters."""
+        for window, position in _sources_of(chunk):
+            self._note(window.record(position), window)
+        return Chunk([], chunk.mark, chunk.origins.part(0, 0))
+
+    def _note(self, record: Record[Any], window: Records) -> None:
         told = {name: (value or b"").decode() for name, value in record.headers if name.startswith("flowdsl-")}
         kind = told["flowdsl-exception"].rpartition(".")[2]
         partition = Partition(Topic(record.topic), record.partition) if record.topic else window.place(0)[0]
@@ -76,9 +86,16 @@ class Watch(Struct):
         self.failed[place, told["flowdsl-step"]] = f"{kind}: {told['flowdsl-message']}"
 
 
+def _sources_of(chunk: Chunk[Any]) -> Iterator[tuple[Records, int]]:
+    """Where the record of each value is: a read, and the position in it."""
+    for index in range(len(chunk)):
+        window, position, _ = chunk.origins.members(index)[0]
+        yield window, position
+
+
 def probed(plan: NamedPlan, watch: Watch, latest: int) -> tuple[Plan, DeadLetter]:
     """The plan with probes, and the policy to run it with. A source that waits for what comes shows the ``latest``."""
-    letters = Plan(BranchInput(), (_Lost(watch=watch),))
+    letters = Plan(BranchInput(), (_Looking(look=watch.lost, ends=True),))
     policy = DeadLetter(Branch("dead letters", letters.steps[0], letters))  # type: ignore[arg-type]  # an operator is callable
     return _Prober(watch, latest).plan(plan, plan.name), policy
 
@@ -94,13 +111,13 @@ class _Prober(Struct, frozen=True):
         for step in plan.steps:
             if step.operator.closes and not step.operator.branches:
                 break  # a sink
-            steps += [self._step(step, before), _Probe(name=f"behind {step.name}", watch=self.watch, key=step.name)]
+            steps += [self._step(step, before), self._probe(step.name)]
             before = step.name
         return Plan(source, tuple(steps))
 
     def _begun(self, plan: NamedPlan, probe: str) -> tuple[Source, list[Operator]]:
         source = plan.source
-        first = _Probe(name=f"behind {probe}", watch=self.watch, key=probe)
+        first = self._probe(probe)
         if isinstance(source, MergedSource):
             return evolve(source, plans=tuple(self.plan(each, each.name) for each in plan.merged)), [first]
         if isinstance(source, BranchInput):
@@ -108,11 +125,11 @@ class _Prober(Struct, frozen=True):
         raw = f"{probe}, raw"
         self.watch.columns.append(Column(probe, raw, probe))
         reading = _Reading(name=probe, source=source, where=source.where)
-        return self._raw(source, raw), [
-            _Probe(name=f"behind {raw}", watch=self.watch, key=raw, first=True),
-            reading,
-            first,
-        ]
+        records = _Looking(name=f"behind {raw}", look=partial(self.watch.read, raw))
+        return self._raw(source, raw), [records, reading, first]
+
+    def _probe(self, name: str) -> Operator:
+        return _Looking(name=f"behind {name}", look=partial(self.watch.saw, name))
 
     def _raw(self, source: Source, name: str) -> Source:
         """The source without its group, handing on every record as it is."""
@@ -135,17 +152,37 @@ class _Prober(Struct, frozen=True):
 # -- the steps that look on -------------------------------------------------------------------------------------------
 
 
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class _Probe(Chaining):
-    """Hands everything on. ``first``: values are records here, as they were read."""
+Look = Callable[[Chunk[Any]], Chunk[Any]]
+"""Notes what came, and gives what goes on."""
 
-    word = "probe"
-    watch: Watch
-    key: str
-    first: bool = False
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class _Looking(Chaining):
+    """Has something look at every chunk. ``ends``: it is the last."""
+
+    word = "look"
+    look: Look
+    ends: bool = False
+
+    @property
+    def closes(self) -> bool:
+        return self.ends
 
     def lower(self, build: Build) -> tuple[Part, ...]:
-        return (_ProbeKernel(build.step, build.handler, self),)
+        return (_LookingKernel(build.step, build.handler, self.look),)
+
+
+class _LookingKernel(Kernel):
+    def __init__(self, step: StepContext, handler: Handler, look: Look) -> None:
+        super().__init__(step, handler)
+        self._look = look
+
+    def apply(self, inputs: Iterator[Any], done: Done) -> None:
+        for value in inputs:
+            done(value)
+
+    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:  # noqa: ARG002  # the values themselves
+        return self._look(chunk)
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -160,51 +197,3 @@ class _Reading(Chaining):
 
     def lower(self, build: Build) -> tuple[Part, ...]:
         return self.source.lower(build)
-
-
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class _Lost(Chaining):
-    """Where records end that failed."""
-
-    word = "lost"
-    watch: Watch
-
-    @property
-    def closes(self) -> bool:
-        return True
-
-    def lower(self, build: Build) -> tuple[Part, ...]:
-        return (_LostKernel(build.step, build.handler, self.watch),)
-
-
-class _ProbeKernel(Kernel):
-    def __init__(self, step: StepContext, handler: Handler, node: _Probe) -> None:
-        super().__init__(step, handler)
-        self._node = node
-
-    def apply(self, inputs: Iterator[Any], done: Done) -> None:
-        for value in inputs:
-            done(value)
-
-    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:  # noqa: ARG002  # the values themselves
-        watch = self._node.watch
-        if self._node.first:
-            watch.read(chunk)
-        watch.saw(self._node.key, chunk)
-        return chunk
-
-
-class _LostKernel(Kernel):
-    def __init__(self, step: StepContext, handler: Handler, watch: Watch) -> None:
-        super().__init__(step, handler)
-        self._watch = watch
-
-    def apply(self, inputs: Iterator[Any], done: Done) -> None:
-        for value in inputs:
-            done(value)
-
-    def finish(self, chunk: Chunk[Any], results: list[Any]) -> Chunk[Any]:  # noqa: ARG002  # where they came from
-        for index in range(len(chunk)):
-            window, position, _ = chunk.origins.members(index)[0]
-            self._watch.lost(window.record(position), window)
-        return Chunk([], chunk.mark, chunk.origins.part(0, 0))
