@@ -9,7 +9,7 @@ from msgspec import Struct
 from flowdsl import compiler
 from flowdsl.compiler.probing import Column, Place, Watch, probed
 from flowdsl.display.table import Cell, Table
-from flowdsl.errors import FlowDefinitionError, Problem, StepFailed, told
+from flowdsl.errors import StepFailed, told
 from flowdsl.flow.execution import Execution, Options
 from flowdsl.interface import arguments
 from flowdsl.operators.source import BrokerSource, leaves
@@ -72,7 +72,7 @@ def _refuse_iterators(plan: Plan) -> None:
     for source in leaves(plan.source):
         if isinstance(source, ValuesSource) and source.is_used_up:
             text = "a preview would use up its iterator, whose values can be read once: give a list, or a function that returns an iterator"
-            raise FlowDefinitionError([Problem(text, source.name or source.word, source.where.file, source.where.line)])
+            raise source.fault(text)
 
 
 def _note(watch: Watch, failed: StepFailed) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any, overload
 
 from reactivex.abc import ObservableBase
 
 from flowdsl.brokers.protocols import Last
-from flowdsl.errors import FlowDefinitionError, Problem, shown
+from flowdsl.errors import shown
 from flowdsl.flow.flow import ClosedFlow, Described, Flow
 from flowdsl.interface.arguments import count
 from flowdsl.operators.checks import choice
@@ -108,7 +108,7 @@ def merge(*flows: Flow[Any], name: str | None = None) -> Flow[Any]:
         msg = "flows must not be empty: merge(a, b) needs at least one flow"
         raise ValueError(msg)
     source = MergedSource(plans=tuple(_open_plan(flow) for flow in flows), name=name, where=here())
-    inner = tuple(_leaves(source))
+    inner = source.leaves()
     for one, other in pairwise(inner):
         _refuse_difference(one, other, source)
     _refuse_patterns(inner, source)
@@ -117,9 +117,8 @@ def merge(*flows: Flow[Any], name: str | None = None) -> Flow[Any]:
 
 def _open_plan(flow: object) -> Plan:
     if isinstance(flow, ClosedFlow):
-        last = flow.plan.steps[-1]
         text = "a flow that ends in a sink cannot be merged: merge the flows first, and put the sink behind"
-        raise FlowDefinitionError([Problem(text, last.name or last.word, last.where.file, last.where.line)])
+        raise flow.plan.steps[-1].fault(text)
     if not isinstance(flow, Flow):
         what = shown(flow)
         hint = ": give them one by one, merge(a, b)" if isinstance(flow, list | tuple) else ""
@@ -128,42 +127,30 @@ def _open_plan(flow: object) -> Plan:
     return flow.plan
 
 
-def _leaves(source: Source) -> Iterator[Source]:
-    if isinstance(source, MergedSource):
-        for plan in source.plans:
-            yield from _leaves(plan.source)
-    else:
-        yield source
-
-
 def _refuse_difference(one: Source, other: Source, merged: MergedSource) -> None:
     for each in (one, other):
         if not isinstance(each, BrokerSource | ValuesSource):
             text = "merge takes flows with sources of their own; inside a branch use broadcast, whose branches go on as one"
-            raise _fault(text, merged)
+            raise merged.fault(text)
     if isinstance(one, BrokerSource) and isinstance(other, BrokerSource):
         for name in ALIKE:
             mine, theirs = getattr(one, name), getattr(other, name)
             if mine != theirs:
                 what = "broker" if name == "client" else name
                 text = f"the flows of a merge are read by one consumer, but their {what} differs: {_told(mine)} and {_told(theirs)}"
-                raise _fault(text, merged)
+                raise merged.fault(text)
     elif isinstance(one, BrokerSource) or isinstance(other, BrokerSource):
         text = "the flows of a merge come either all from a broker or all from from_iterable and from_observable"
-        raise _fault(text, merged)
+        raise merged.fault(text)
 
 
-def _refuse_patterns(inner: tuple[Source, ...], merged: MergedSource) -> None:
+def _refuse_patterns(inner: list[Source], merged: MergedSource) -> None:
     try:
         all_topics([each for each in inner if isinstance(each, BrokerSource)])
     except re.error as error:
         text = f"the patterns of the flows are matched as one, but do not go together: {error}"
-        raise _fault(text, merged) from error
+        raise merged.fault(text) from error
 
 
 def _told(value: Any) -> str:
     return str(getattr(value, "name", None) or shown(value))
-
-
-def _fault(text: str, merged: MergedSource) -> FlowDefinitionError:
-    return FlowDefinitionError([Problem(text, merged.name or merged.word, merged.where.file, merged.where.line)])

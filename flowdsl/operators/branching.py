@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from attrs import evolve, frozen
 
 from flowdsl.chunks import Chunk
-from flowdsl.errors import FlowDefinitionError, Problem, shown
+from flowdsl.errors import shown
 from flowdsl.origins import NOTHING
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.nodes import BranchInput, Upstream
@@ -56,7 +56,7 @@ class Branching(Chaining):
         if closed and len(closed) < len(built):
             goes_on = ", ".join(each.label for each in built if not each.plan.closed)
             text = f"either all branches end in a sink or none does: {', '.join(closed)} of {self.word} ends in one, {goes_on} does not"
-            raise FlowDefinitionError([Problem(text, self.name or self.word, self.where.file, self.where.line)])
+            raise self.fault(text)
         return evolve(super().grown(up), ways=built)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import field, frozen
 from reactivex.abc import ObservableBase
 
-from flowdsl.errors import FlowDefinitionError, Problem, refuse_awaitable, shown
+from flowdsl.errors import refuse_awaitable, shown
 from flowdsl.operators.checks import supplier
 from flowdsl.plan.functions import full_name
 from flowdsl.plan.nodes import Source
@@ -47,7 +47,7 @@ class Supply:
         """The iterator, the first time; an error afterwards, and for a generator that somebody else has read."""
         if self._taken or (inspect.isgenerator(iterator) and inspect.getgeneratorstate(iterator) == inspect.GEN_CLOSED):
             text = "its iterator was read by an earlier run, and cannot be read again: give a list, or a function that returns an iterator"
-            raise FlowDefinitionError([Problem(text, source.name or source.word, source.where.file, source.where.line)])
+            raise source.fault(text)
         self._taken = True
         return iterator
 

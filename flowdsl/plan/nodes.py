@@ -13,7 +13,7 @@ from attrs import evolve, field, fields, frozen
 from msgspec import Struct
 from msgspec.structs import replace
 
-from flowdsl.errors import shown
+from flowdsl.errors import FlowDefinitionError, Problem, shown
 from flowdsl.plan.branch import Branch
 from flowdsl.plan.policy import ErrorPolicy
 from flowdsl.plan.where import Where, here
@@ -70,6 +70,10 @@ class Node:
     def fails_in(self) -> object:
         """The user's function that an error names; None where there is none."""
         return self.named_after()
+
+    def fault(self, text: str) -> FlowDefinitionError:
+        """The error that tells this of the node, and where it was written."""
+        return FlowDefinitionError([Problem(text, self.name or self.word, self.where.file, self.where.line)])
 
     def lower(self, build: Build) -> tuple[Part, ...]:  # noqa: ARG002  # for those that become something
         """What this becomes when the flow is compiled: parts in the order in which values pass them."""

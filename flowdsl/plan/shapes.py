@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
 
-from flowdsl.errors import FlowDefinitionError, Problem, shown
+from flowdsl.errors import shown
 from flowdsl.plan.fragment import Fragment, after_a_sink, compose
 from flowdsl.plan.hints import F_co, Nobody, Out, S, S_co, T, X, Y
 from flowdsl.plan.nodes import Operator, Upstream
@@ -27,9 +27,7 @@ def put(operator: Operator, up: object) -> Any:
         raise after_a_sink(up.plan.steps[-1], operator)
     refusal = operator.refusal(up.plan)
     if refusal is not None:
-        raise FlowDefinitionError(
-            [Problem(refusal, operator.name or operator.word, operator.where.file, operator.where.line)]
-        )
+        raise operator.fault(refusal)
     return up.then(operator.grown(up))
 
 
