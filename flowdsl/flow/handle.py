@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Generic, Self, TypeVar
 
 from flowdsl.clock import Duration, optional_seconds
@@ -35,25 +34,18 @@ class RunHandle(Generic[R]):
         seconds = optional_seconds(timeout, "timeout")
         self._refuse_itself()
         self._execution.stop()
-        try:
-            return self._wait(seconds)
-        except FutureTimeoutError:
-            if self._result.done():  # it ended just now, or the flow itself raised this
-                return self._wait(seconds)
-        text = f"the run did not end within {seconds} s; what is not done is not committed. It goes on ending by itself"
-        raise StopTimeout(text)
+        if not self.join(seconds):
+            text = f"the run did not end within {seconds} s; what is not done is not committed. It goes on ending by itself"
+            raise StopTimeout(text)
+        return self._result.result()
 
     def result(self, timeout: Duration | None = None) -> R:
         """Wait for the end of the run. Raises what the flow raised, or RunTimeout if it is not over by then."""
         seconds = optional_seconds(timeout, "timeout")
-        self._refuse_itself()
-        try:
-            return self._wait(seconds)
-        except FutureTimeoutError:
-            if self._result.done():  # it ended just now, or the flow itself raised this
-                return self._wait(seconds)
-        text = f"the run is not over after {seconds} s; it goes on"
-        raise RunTimeout(text)
+        if not self.join(seconds):
+            text = f"the run is not over after {seconds} s; it goes on"
+            raise RunTimeout(text)
+        return self._result.result()
 
     def join(self, timeout: Duration | None = None) -> bool:
         """Wait; True if the run is over. Raises nothing of the flow's."""
@@ -105,11 +97,6 @@ class RunHandle(Generic[R]):
         if threading.current_thread() is self._thread:
             text = "the end of a run cannot be waited for from within the run: a function of the flow called its handle"
             raise FlowError(text)
-
-    def _wait(self, seconds: float | None) -> R:
-        result = self._result.result(seconds)
-        self._thread.join()
-        return result
 
     def _leave(self, *, hurried: bool) -> None:
         """At the end of a ``with``: an error of the body comes before one of the flow."""

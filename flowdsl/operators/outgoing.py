@@ -19,19 +19,13 @@ from flowdsl.operators.constants import Inherit
 def topic(given: Any) -> Any:
     if isinstance(given, str):
         return check_topic_name(given)
-    if not callable(given):
-        msg = f"topic must be a name or a function that returns one, not {shown(given)}"
-        raise TypeError(msg)
-    return function(given, "topic")
+    return _function(given, "topic", "a name or a function that returns one")
 
 
 def key(given: Any) -> Any:
     if given is None or isinstance(given, bytes | str | Inherit):
         return given
-    if not callable(given):
-        msg = f"key must be bytes, a text, None or a function that returns one of these, not {shown(given)}"
-        raise TypeError(msg)
-    return function(given, "key")
+    return _function(given, "key", "bytes, a text, None or a function that returns one of these")
 
 
 def headers(given: Any) -> Any:
@@ -50,10 +44,7 @@ def timestamp(given: Any) -> Any:
             msg = f"timestamp must be an aware datetime, such as datetime.now(UTC), but {given!r} has no time zone"
             raise ValueError(msg)
         return given
-    if not callable(given):
-        msg = f"timestamp must be an aware datetime, None or a function that returns one, not {shown(given)}"
-        raise TypeError(msg)
-    return function(given, "timestamp")
+    return _function(given, "timestamp", "an aware datetime, None or a function that returns one")
 
 
 def partition(given: Any) -> Any:
@@ -64,13 +55,17 @@ def partition(given: Any) -> Any:
             msg = f"partition must be at least 0, but is {given}"
             raise ValueError(msg)
         return given
-    if not callable(given):
-        msg = f"partition must be a number, None or a function that returns a number, not {shown(given)}"
-        raise TypeError(msg)
-    return function(given, "partition")
+    return _function(given, "partition", "a number, None or a function that returns a number")
 
 
 def encode(given: Any) -> Any:
     if given is not None:
         encoder_of(given, "encode")
     return given
+
+
+def _function(given: Any, name: str, choices: str) -> Any:
+    if not callable(given):
+        msg = f"{name} must be {choices}, not {shown(given)}"
+        raise TypeError(msg)
+    return function(given, name)
