@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from math import isnan
+from threading import TIMEOUT_MAX
 from typing import Protocol
 
 from msgspec import Struct
@@ -54,7 +55,8 @@ class Deadline(Struct, frozen=True):
 
     @classmethod
     def after(cls, clock: Clock, seconds: float | None) -> Deadline:
-        return cls(clock, None if seconds is None else clock() + seconds)
+        longest = waitable(seconds)
+        return cls(clock, None if longest is None else clock() + longest)
 
     @property
     def expired(self) -> bool:
@@ -94,6 +96,11 @@ def _as_float(number: float, name: str) -> float:
     except OverflowError:
         msg = f"{name} must be a number of seconds that fits a float, which one of {len(str(number))} digits does not"
         raise ValueError(msg) from None
+
+
+def waitable(seconds: float | None) -> float | None:
+    """Seconds as threads can wait; None, for ever, also where there are more than that, as in ``float("inf")``."""
+    return None if seconds is None or seconds > TIMEOUT_MAX else seconds
 
 
 def optional_seconds(duration: Duration | None, name: str) -> float | None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from flowdsl.brokers.memory import MemoryConsumer
 from flowdsl.brokers.naming import check_matches
 from flowdsl.brokers.protocols import Consumer, Topics
-from flowdsl.clock import SYSTEM_CLOCK, Clock
+from flowdsl.clock import SYSTEM_CLOCK, Clock, waitable
 from flowdsl.compiler import new_run, prepare
 from flowdsl.errors import BrokerError, shown
 from flowdsl.flow.stats import Stats, StepStats
@@ -84,7 +84,7 @@ class Execution:
                 self._look_for_topics()
             except BrokerError as missing:
                 self._loop.end(missing)
-            with _timer(self.options.timeout, self._context.switch.time_out):
+            with _timer(waitable(self.options.timeout), self._context.switch.time_out):
                 self._loop.run()
         finally:
             self._ended = self._clock()
@@ -164,7 +164,7 @@ class Execution:
 @contextmanager
 def _timer(seconds: float | None, time_out: Callable[[], None]) -> Generator[None]:
     """Ends a slice of records whose functions turned slow: the loop itself looks at the clock between slices only."""
-    timer = None if seconds is None or seconds > threading.TIMEOUT_MAX else threading.Timer(seconds, time_out)
+    timer = None if seconds is None else threading.Timer(seconds, time_out)
     if timer is not None:
         timer.name, timer.daemon = "flowdsl-timeout", True
         timer.start()

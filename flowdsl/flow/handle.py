@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any, Generic, Self, TypeVar
 
-from flowdsl.clock import Duration, optional_seconds
+from flowdsl.clock import Duration, optional_seconds, waitable
 from flowdsl.errors import FlowError, RunTimeout, StopTimeout
 from flowdsl.flow.execution import Execution
 from flowdsl.flow.stats import Stats
@@ -51,12 +51,12 @@ class RunHandle(Generic[R]):
         """Wait; True if the run is over. Raises nothing of the flow's."""
         seconds = optional_seconds(timeout, "timeout")
         self._refuse_itself()
-        self._thread.join(seconds)
+        self._thread.join(waitable(seconds))
         return not self._thread.is_alive()
 
     def wait_ready(self, timeout: Duration | None = None) -> bool:
         """Wait until the run has its assignment, with ``start`` resolved; True if it has. False if it ended before."""
-        return self._execution.wait_ready(optional_seconds(timeout, "timeout"))
+        return self._execution.wait_ready(waitable(optional_seconds(timeout, "timeout")))
 
     @property
     def running(self) -> bool:

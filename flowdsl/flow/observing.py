@@ -15,6 +15,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import Disposable
 from reactivex.scheduler import CurrentThreadScheduler
 
+from flowdsl.clock import waitable
 from flowdsl.flow.execution import Execution, Options
 from flowdsl.operators.sink import sink
 from flowdsl.plan.nodes import Upstream
@@ -68,7 +69,7 @@ class _Observed:
         self._execution.stop()
         # ``_deliver`` says that it is inside before it looks at ``_disposed_by``: one of the two sees the other.
         if not self._inside and self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(self._stop_timeout + LAST_SECONDS)
+            self._thread.join(waitable(self._stop_timeout + LAST_SECONDS))
 
     def _deliver(self, value: Any) -> None:
         self._inside = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from threading import Event
+from threading import Event, Timer
 from typing import Any
 
 import pytest
@@ -164,6 +165,25 @@ def test_drain_that_does_not_end_is_a_stop_timeout_and_nothing_of_it_is_committe
     release.set()
     handle.join()
     assert broker.committed("g") == {ORDERS: 1}  # the record in hand is finished, the others are not begun
+
+
+def test_stop_without_a_limit_waits_for_threads_as_long_as_they_take(broker: LocalBroker) -> None:
+    begun, release = Event(), Event()
+
+    def slow(value: str) -> str:
+        begun.set()
+        assert release.wait(PATIENCE)
+        return value
+
+    flow = broker.source("orders", group_id="g", decode=TEXT) | map_(slow, concurrency=2) | to_list()
+    handle = flow.start(stop_timeout=math.inf, timeout=timedelta.max)
+    assert handle.wait_ready(math.inf)
+    assert begun.wait(PATIENCE)
+    Timer(SOON, release.set).start()
+    values = handle.stop(timeout=math.inf)
+    assert values
+    assert values == ["1", "2", "3"][: broker.committed("g")[ORDERS]]
+    assert handle.join(math.inf)
 
 
 def test_interrupt_of_a_users_function_comes_out_of_the_result(broker: LocalBroker) -> None:
