@@ -24,6 +24,9 @@ class Last(Struct, frozen=True):
 
     n: int
 
+    def __repr__(self) -> str:
+        return f"last({self.n})"
+
 
 Start = Literal["earliest", "latest"] | datetime | Last
 

@@ -136,8 +136,9 @@ def _refuse_difference(one: Source, other: Source, merged: MergedSource) -> None
         for name in ALIKE:
             mine, theirs = getattr(one, name), getattr(other, name)
             if mine != theirs:
-                what = "broker" if name == "client" else name
-                text = f"the flows of a merge are read by one consumer, but their {what} differs: {_told(mine)} and {_told(theirs)}"
+                what, told = "broker" if name == "client" else name, (_told(mine), _told(theirs))
+                which = f"{told[0]} and another one like it" if told[0] == told[1] else " and ".join(told)
+                text = f"the flows of a merge are read by one consumer, but their {what} differs: {which}"
                 raise merged.fault(text)
     elif isinstance(one, BrokerSource) or isinstance(other, BrokerSource):
         text = "the flows of a merge come either all from a broker or all from from_iterable and from_observable"

@@ -14,7 +14,8 @@ from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.fragment import Composition
 from flowdsl.plan.functions import innermost, short_name
 from flowdsl.plan.nodes import BranchInput, Node, Operator, Plan
-from flowdsl.plan.policy import DeadLetter, Skip, Stop
+from flowdsl.plan.policy import DeadLetter, Retry, Skip, Stop
+from flowdsl.plan.using import Using
 
 INDENT = "    "
 
@@ -73,10 +74,24 @@ def value_of(value: Any) -> str:
     return " ".join((shown(value) if told is None else told).split("\n"))
 
 
+def _retry(policy: Retry) -> str:
+    usual = Retry(policy.attempts)
+    given = ((name, getattr(policy, name)) for name in ("first", "most", "jitter", "only", "then"))
+    named = [f"{name}={_types(value)}" for name, value in given if value != getattr(usual, name)]
+    return f"retry({', '.join([str(policy.attempts), *named])})"
+
+
+def _types(value: Any) -> str:
+    """As ``value_of``; of several types, each by its name."""
+    return f"({', '.join(map(value_of, value))})" if isinstance(value, tuple) else value_of(value)  # pyright: ignore[reportUnknownArgumentType]  # of a policy
+
+
 TOLD: dict[type, Callable[[Any], str]] = {
     Stop: lambda _: repr("stop"),
     Skip: lambda _: repr("skip"),
     DeadLetter: lambda policy: f"dead_letter({value_of(policy.branch.operator)})",
+    Retry: _retry,
+    Using: lambda given: f"using({value_of(given.resource)}, {value_of(given.function)})",
     Operator: call_of,
     Composition: lambda fragment: " | ".join(map(value_of, fragment.functions)),
 }

@@ -27,6 +27,9 @@ class Processes(WorkerPlan, frozen=True):
 
     number: int
 
+    def __repr__(self) -> str:
+        return f"processes({self.number})"
+
     @property
     def concurrency(self) -> int:
         return self.number * RECORDS_EACH
@@ -57,7 +60,7 @@ class Processes(WorkerPlan, frozen=True):
 
     def told(self, concurrency: int) -> str:
         processes = "1 process" if self.number == 1 else f"{self.number} processes"
-        return f"on {processes}, {concurrency} records in flight"
+        return f"on {processes}, {concurrency:,} records in flight"
 
 
 def processes(n: int) -> Processes:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -19,8 +20,11 @@ from flowdsl import (
     flat_map,
     fold,
     from_iterable,
+    last,
     map_,
     merge,
+    processes,
+    retry,
     route,
     scan,
     sink,
@@ -29,6 +33,7 @@ from flowdsl import (
     through,
     to_list,
     unbatch,
+    using,
     with_record,
 )
 from flowdsl.compiler.validate import faults, warnings
@@ -45,6 +50,10 @@ def valid(value: object) -> bool:
 
 
 def keep(value: object) -> None: ...
+
+
+def paired(one: object, other: object) -> tuple[object, object]:
+    return one, other
 
 
 def parsed(flow: Flow[object]) -> Flow[str]:
@@ -120,6 +129,22 @@ def test_a_flow_shows_one_line_per_step() -> None:
         "| scan(lambda, 0, per='flow')",
         "| fold(lambda, 0, size=3, within=1.0)",
         "| sink(keep)",
+    ]
+
+
+def test_policies_workers_and_resources_are_shown_as_they_were_written() -> None:
+    broker = LocalBroker()
+    policy = retry(5, first=1, only=(ValueError, KeyError), then=dead_letter(filter_(valid) | broker.sink("dead")))
+    flow = (
+        broker.source("orders", start=last(3))
+        | map_(parse, scheduler=processes(2), on_error=retry(3, then="skip"))
+        | map_(using(nullcontext, paired), concurrency=4, on_error=policy)
+    )
+    again = "retry(5, first=1.0, only=(ValueError, KeyError), then=dead_letter(filter_(valid) | sink('dead')))"
+    assert repr(flow).splitlines() == [
+        "source('orders', start=last(3))",
+        "| map_(parse, on_error=retry(3, then='skip'), scheduler=processes(2))",
+        f"| map_(using(nullcontext, paired), on_error={again}, concurrency=4)",
     ]
 
 
@@ -371,7 +396,7 @@ def test_what_differs_between_merged_sources_is_named() -> None:
     one, other = LocalBroker(), LocalBroker()
     source = one.source("a", group_id="g")
     for name, second in {
-        "broker": other.source("b", group_id="g"),
+        "their broker differs: the embedded broker and another one like it": other.source("b", group_id="g"),
         "group_id": one.source("b", group_id="h"),
         "start": one.source("b", group_id="g", start="latest"),
         "from_iterable": from_iterable([b"1"]),
