@@ -1,4 +1,4 @@
-"""The tables of docs/ agree with the library, and every page is found from the README."""
+"""The tables of docs/ agree with the library, and every page, example and notebook is found from the README."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from flowdsl.brokers.kafka import defaults
 from flowdsl.brokers.settings import REFUSED
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def settings_page() -> str:
@@ -38,6 +37,9 @@ def test_page_on_settings_tells_what_is_refused(name: str) -> None:
     assert f"`{name}`" in settings_page().partition("is refused with")[2]
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
+@pytest.mark.parametrize("pattern", ["docs/*.md", "examples/*.py", "notebooks/*.ipynb"])
+def test_all_there_is_to_read_is_linked_from_the_readme(pattern: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [page.name for page in PAGES if f"(docs/{page.name})" not in readme] == []
+    found = [path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)]
+    assert found
+    assert [path for path in found if f"({path})" not in readme] == []
