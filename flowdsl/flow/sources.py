@@ -14,7 +14,7 @@ from flowdsl.errors import shown
 from flowdsl.flow.flow import ClosedFlow, Described, Flow
 from flowdsl.interface.arguments import count
 from flowdsl.operators.checks import choice
-from flowdsl.operators.source import BrokerSource, MergedSource, all_topics
+from flowdsl.operators.source import BrokerSource, MergedSource, all_topics, leaves
 from flowdsl.operators.values import (
     IterableSource,
     ObservableSource,
@@ -108,7 +108,7 @@ def merge(*flows: Flow[Any], name: str | None = None) -> Flow[Any]:
         msg = "flows must not be empty: merge(a, b) needs at least one flow"
         raise ValueError(msg)
     source = MergedSource(plans=tuple(_open_plan(flow) for flow in flows), name=name, where=here())
-    inner = source.leaves()
+    inner = leaves(source)
     for one, other in pairwise(inner):
         _refuse_difference(one, other, source)
     _refuse_patterns(inner, source)

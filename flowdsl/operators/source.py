@@ -98,12 +98,8 @@ class MergedSource(Source):
     plans: tuple[Plan, ...]
 
     @property
-    def groups(self) -> bool:
-        return any(plan.groups for plan in self.plans)
-
-    def leaves(self) -> list[Source]:
-        """The sources that read something, in the order in which they were written."""
-        return [leaf for plan in self.plans for leaf in leaves(plan.source)]
+    def merged(self) -> tuple[Plan, ...]:
+        return self.plans
 
     def divide(self, first: int) -> Divide:
         """How records find the flows that read them: by topic, and values in memory by the number of their source.
@@ -139,8 +135,8 @@ class MergedSource(Source):
 
 
 def leaves(source: Source) -> list[Source]:
-    """The sources inside a source that read something themselves."""
-    return source.leaves() if isinstance(source, MergedSource) else [source]
+    """The sources inside a source that read something themselves, in the order in which they were written."""
+    return [leaf for plan in source.merged for leaf in leaves(plan.source)] if source.merged else [source]
 
 
 def all_topics(sources: Sequence[BrokerSource]) -> Topics:

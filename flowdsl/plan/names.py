@@ -97,9 +97,8 @@ class _Naming:
                 return name
 
     def plan(self, plan: Plan, label: str) -> NamedPlan:
-        inner: tuple[Plan, ...] = getattr(plan.source, "plans", ())
-        merged = tuple(self.plan(each, str(number)) for number, each in enumerate(inner, 1))
-        name = label if plan.source.word == "branch" else self.name(plan.source)
+        merged = tuple(self.plan(each, str(number)) for number, each in enumerate(plan.source.merged, 1))
+        name = label if isinstance(plan.source, BranchInput) else self.name(plan.source)
         return NamedPlan(label, name, plan.source, tuple(self.step(each) for each in plan.steps), merged)
 
     def step(self, operator: Operator) -> Step:

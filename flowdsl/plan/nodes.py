@@ -86,7 +86,12 @@ class Source(Node):
     @property
     def groups(self) -> bool:
         """Whether a value may come from several records."""
-        return False
+        return any(plan.groups for plan in self.merged)
+
+    @property
+    def merged(self) -> tuple[Plan, ...]:
+        """The plans that it brings together; none for a source that reads something itself."""
+        return ()
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

@@ -13,7 +13,7 @@ from flowdsl.plan.branch import Branch
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.fragment import Composition
 from flowdsl.plan.functions import innermost, short_name
-from flowdsl.plan.nodes import BranchInput, Node, Operator, Plan
+from flowdsl.plan.nodes import BranchInput, Node, Operator, Plan, Source
 from flowdsl.plan.policy import DeadLetter, Retry, Skip, Stop
 from flowdsl.plan.using import Using
 
@@ -22,9 +22,8 @@ INDENT = "    "
 
 def lines_of(plan: Plan) -> list[str]:
     """The source, then each step with its branches indented beneath it."""
-    inner: tuple[Plan, ...] = getattr(plan.source, "plans", ())
     lines = [] if isinstance(plan.source, BranchInput) else [call_of(plan.source)]
-    for each in inner:
+    for each in plan.source.merged:
         lines += [INDENT + line for line in lines_of(each)]
     for step in plan.steps:
         lines.append(f"| {call_of(step)}")
@@ -53,7 +52,7 @@ def call_of(node: Node) -> str:
         else:
             required.append(value_of(_alone(value) if name == "topics" else value))
     given = required + named
-    leads_on = (isinstance(node, Operator) and node.branches) or hasattr(node, "plans")
+    leads_on = node.branches if isinstance(node, Operator) else isinstance(node, Source) and node.merged
     return f"{node.word}({', '.join(given)})" if given or not leads_on else node.word
 
 
