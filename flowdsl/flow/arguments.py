@@ -1,4 +1,4 @@
-"""What users may say of topics, groups and where to begin. Each check names the argument and the value."""
+"""What users may say of topics, groups, and where to begin and end. Each check names the argument and the value."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any, cast
 from flowdsl.brokers.naming import check_topic_name
 from flowdsl.brokers.protocols import Last, Start
 from flowdsl.errors import shown
+from flowdsl.operators.checks import aware
 from flowdsl.operators.codecs import decoder_of
 from flowdsl.operators.constants import Inherit
 from flowdsl.plan.nodes import Upstream
+from flowdsl.processing.bounds import Until
 
 
 def checked_topics(topics: object) -> Sequence[str] | Pattern[str]:
@@ -86,15 +88,26 @@ def group_or_none(group_id: object) -> str | None:
 
 def checked_start(start: object) -> Start:
     """Where to begin."""
-    if isinstance(start, datetime) and start.tzinfo is None:
-        msg = f"start must be an aware datetime, such as datetime.now(UTC), but {start!r} has no time zone"
-        raise ValueError(msg)
-    if isinstance(start, datetime | Last):
+    if isinstance(start, datetime):
+        return aware(start, "start")
+    if isinstance(start, Last):
         return start
     words: dict[object, Start] = {"earliest": "earliest", "latest": "latest"}
     if isinstance(start, str) and start in words:
         return words[start]
     msg = f'start must be "earliest", "latest", an aware datetime or last(n), not {shown(start)}'
+    raise ValueError(msg)
+
+
+def checked_until(until: object) -> Until:
+    """Where to end."""
+    if isinstance(until, datetime):
+        return aware(until, "until")
+    if until is None:
+        return None
+    if until == "end":
+        return "end"
+    msg = f'until must be "end", an aware datetime or None, not {shown(until)}'
     raise ValueError(msg)
 
 

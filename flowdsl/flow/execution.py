@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -16,7 +15,7 @@ from flowdsl.brokers.naming import check_matches
 from flowdsl.brokers.protocols import Consumer, Topics
 from flowdsl.clock import SYSTEM_CLOCK, Clock, waitable
 from flowdsl.compiler import new_run, prepare
-from flowdsl.errors import BrokerError, shown
+from flowdsl.errors import BrokerError
 from flowdsl.flow.stats import Stats, StepStats
 from flowdsl.operators.source import BrokerSource, all_topics, leaves
 from flowdsl.operators.values import ValuesSource
@@ -71,7 +70,7 @@ class Execution:
             on_ready=self._became_ready,
             bell=self._context.bell,
         )
-        self._ready = threading.Event()
+        self._ready, self._was_ready = threading.Event(), False
         self._over = threading.Event()
         self._began = clock()
         self._ended: float | None = None
@@ -151,8 +150,6 @@ class Execution:
             if isinstance(source, BrokerSource) and isinstance(source.topics, re.Pattern):
                 check_matches(source.topics, source.client.topics(), source.client.name)
 
-    _was_ready = False
-
     def _became_ready(self) -> None:
         self._was_ready = True
         self._ready.set()
@@ -212,18 +209,3 @@ def looks_at_records(plan: NamedPlan, on_error: ErrorPolicy) -> bool:
 def _ends(source: Source) -> bool:
     """Whether a source comes to its end by itself."""
     return isinstance(source, ValuesSource) and source.is_bounded
-
-
-def as_until(until: object) -> Until:
-    """What ``until=`` may be. Raises ValueError naming it otherwise."""
-    if until is None:
-        return None
-    if until == "end":
-        return "end"
-    if isinstance(until, datetime):
-        if until.tzinfo is None:
-            msg = f"until must be an aware datetime, such as datetime.now(UTC), but {until!r} has no time zone"
-            raise ValueError(msg)
-        return until
-    msg = f'until must be "end", an aware datetime or None, not {shown(until)}'
-    raise ValueError(msg)

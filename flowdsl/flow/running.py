@@ -10,7 +10,8 @@ from flowdsl.clock import Duration, optional_seconds, to_seconds
 from flowdsl.compiler.validate import warnings
 from flowdsl.display.progress import progress_bar
 from flowdsl.errors import shown
-from flowdsl.flow.execution import Execution, Options, as_until
+from flowdsl.flow.arguments import checked_until
+from flowdsl.flow.execution import Execution, Options
 from flowdsl.flow.handle import RunHandle
 from flowdsl.flow.signals import ending_on_signals
 from flowdsl.interface import arguments
@@ -65,7 +66,7 @@ def options(
     return Options(
         count=None if count is None else arguments.count(count, "count"),
         timeout=optional_seconds(timeout, "timeout"),
-        until=as_until(until),
+        until=checked_until(until),
         commit=checked_policy(commit),
         on_error=policy_of_run(flow, on_error),
         stop_timeout=to_seconds(stop_timeout, "stop_timeout"),

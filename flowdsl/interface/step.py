@@ -18,12 +18,15 @@ from flowdsl.errors import InvalidMessage
 from flowdsl.interface import arguments
 from flowdsl.interface.invalid import is_about, pass_over
 from flowdsl.interface.strategy import MessageRejected, ProcessingStrategy
-from flowdsl.types import FILTERED_PAYLOAD, FilteredPayload, Message, Value
+from flowdsl.types import FilteredPayload, Message
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+DRAIN_PAUSE = 0.002
+"""Seconds between two looks at a downstream that does not take what ``join`` has left."""
+
 logger = logging.getLogger("flowdsl")
-DRAIN_PAUSE = 0.002  # seconds between two looks at a downstream that does not take what ``join`` has left
 
 
 class Step(ProcessingStrategy[In], Generic[In, Out]):
@@ -76,12 +79,6 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
     def emit(self, message: Message[Any]) -> None:
         """Hand a message on, behind everything that was emitted before."""
         self._outbox.append(message)
-
-    def emit_invalid(self, invalid: InvalidMessage) -> None:
-        """Hand on the offset of an invalid message, once; the caller raises ``invalid`` again."""
-        if invalid.needs_commit:
-            invalid.needs_commit = False
-            self.emit(Message(Value(FILTERED_PAYLOAD, {invalid.partition: invalid.offset + 1})))
 
     @property
     def waiting(self) -> int:

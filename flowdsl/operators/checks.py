@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from flowdsl.errors import shown
@@ -115,6 +116,14 @@ def _refusal(called: Callable[..., Any], arguments: tuple[str, ...]) -> TypeErro
     except TypeError as wrong:
         return wrong
     return None
+
+
+def aware(value: datetime, name: str) -> datetime:
+    """A moment that tells its time zone."""
+    if value.tzinfo is None:
+        msg = f"{name} must be an aware datetime, such as datetime.now(UTC), but {value!r} has no time zone"
+        raise ValueError(msg)
+    return value
 
 
 def choice(value: object, name: str, choices: tuple[str, ...]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from flowdsl.brokers.naming import check_topic_name
 from flowdsl.brokers.outgoing import as_headers
 from flowdsl.errors import shown
-from flowdsl.operators.checks import function
+from flowdsl.operators.checks import aware, function
 from flowdsl.operators.codecs import encoder_of
 from flowdsl.operators.constants import Inherit
 
@@ -40,10 +40,7 @@ def timestamp(given: Any) -> Any:
     if given is None or isinstance(given, Inherit):
         return given
     if isinstance(given, datetime):
-        if given.tzinfo is None:
-            msg = f"timestamp must be an aware datetime, such as datetime.now(UTC), but {given!r} has no time zone"
-            raise ValueError(msg)
-        return given
+        return aware(given, "timestamp")
     return _function(given, "timestamp", "an aware datetime, None or a function that returns one")
 
 

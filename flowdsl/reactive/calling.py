@@ -90,11 +90,8 @@ def plain(job: Job, manager: object) -> AbstractContextManager[Any]:
     if isinstance(manager, AbstractAsyncContextManager):
         text = f"the step {job.step!r} is a plain function, but its resource is opened by async with: make the function async def, or the resource a plain context manager"
         raise FlowError(text)
-    raise FlowError(no_context_manager(job, manager))
-
-
-def no_context_manager(job: Job, manager: object) -> str:
-    return f"the resource of the step {job.step!r} must be a function that gives a context manager, but it gave {shown(manager)}"
+    text = f"the resource of the step {job.step!r} must be a function that gives a context manager, but it gave {shown(manager)}"
+    raise FlowError(text)
 
 
 def not_opened(job: Job, error: BaseException) -> FlowError:

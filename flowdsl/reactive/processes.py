@@ -63,7 +63,7 @@ class Processes(WorkerPlan, frozen=True):
         return f"on {processes}, {concurrency:,} records in flight"
 
 
-def processes(n: int) -> Processes:
+def processes(n: int) -> WorkerPlan:
     """For ``scheduler=``: call a step's function on ``n`` worker processes of the run's own.
 
     ``concurrency=`` counts the records in flight there, which go in batches. The function, the values and the results
