@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,9 @@ import cloudpickle  # type: ignore[import-untyped]  # comes without types
 
 from flowdsl.errors import FlowError, shown, told
 from flowdsl.pool.worker import Raised, dumps
+
+_REGISTERING = threading.Lock()
+"""Held while a module is registered with cloudpickle, which has one register for all threads."""
 
 DEPTH = 12
 """How deep into an object is looked for what cannot be pickled."""
@@ -111,11 +115,12 @@ def _by_value(module: ModuleType | None) -> Generator[None]:
     if module is None:
         yield
         return
-    cloudpickle.register_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]  # comes without types
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]  # as above
+    with _REGISTERING:
+        cloudpickle.register_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]  # comes without types
+        try:
+            yield
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]  # as above
 
 
 # -- what is to blame -------------------------------------------------------------------------------------------------

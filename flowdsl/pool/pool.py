@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,6 +32,8 @@ class Pool:
     def __init__(self, size: int, initializer: Callable[[], object] | None = None) -> None:
         self._initializer = None if initializer is None else packed(initializer)
         self.size = size
+        self._lock = threading.Lock()
+        """Held by whoever makes the hub, or sees that there will be none: nobody's workers are left without an owner."""
         self._hub: Hub | None = None
         self._finalizer: Callable[[], object] | None = None
         self.is_closed = False
@@ -70,8 +73,7 @@ class Pool:
 
         Work that waits for a worker is dropped. Raises what closing a resource raised.
         """
-        self.is_closed = True
-        hub = self._hub
+        hub = self._last_hub()
         if hub is None:
             return
         deadline = Deadline.after(SYSTEM_CLOCK, timeout)
@@ -83,19 +85,26 @@ class Pool:
 
     def terminate(self) -> None:
         """Kill all workers. Does not wait."""
-        self.is_closed = True
-        if self._hub is not None:
-            self._hub.kill()
+        hub = self._last_hub()
+        if hub is not None:
+            hub.kill()
 
     def _running(self) -> Hub:
-        if self.is_closed:
-            msg = "the pool of worker processes is closed: make another"
-            raise FlowError(msg)
-        if self._hub is None:
-            self._hub = hub = Hub(self.size, self._initializer)
-            hub.start()
-            self._finalizer = weakref.finalize(self, hub.kill)
-        return self._hub
+        with self._lock:
+            if self.is_closed:
+                msg = "the pool of worker processes is closed: make another"
+                raise FlowError(msg)
+            if self._hub is None:
+                self._hub = hub = Hub(self.size, self._initializer)
+                hub.start()
+                self._finalizer = weakref.finalize(self, hub.kill)
+            return self._hub
+
+    def _last_hub(self) -> Hub | None:
+        """The hub that there is; no other will be made."""
+        with self._lock:
+            self.is_closed = True
+            return self._hub
 
 
 class Function:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
@@ -33,13 +34,15 @@ class MultiprocessingPool:
         self.num_processes = arguments.count(num_processes, "num_processes")
         self._initializer = None if initializer is None else arguments.function(initializer, "initializer")
         self._pool = Pool(num_processes, initializer)
+        self._lock = threading.Lock()
 
     @property
     def pool(self) -> Pool:
         """The processes; after ``close`` new ones."""
-        if self._pool.is_closed:
-            self._pool = Pool(self.num_processes, self._initializer)
-        return self._pool
+        with self._lock:
+            if self._pool.is_closed:
+                self._pool = Pool(self.num_processes, self._initializer)
+            return self._pool
 
     @property
     def pids(self) -> list[int]:

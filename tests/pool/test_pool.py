@@ -19,9 +19,9 @@ import pytest
 
 from flowdsl.errors import FlowError, WorkerDied
 from flowdsl.pool.carriage import RemoteError
-from flowdsl.pool.pool import Pool
+from flowdsl.pool.pool import Function, Pool
 from tests.pool.conftest import is_gone, wait_until
-from tests.pool.errands import called, outcomes, sent
+from tests.pool.errands import PATIENCE, called, outcomes, sent
 
 Make = Callable[..., Pool]
 
@@ -83,6 +83,26 @@ class Unloadable:
 def _refuse_to_load(made_by: int) -> None:
     if made_by != os.getpid():
         raise ValueError("not here")
+
+
+def test_threads_that_begin_at_once_share_the_workers_of_a_pool(make_pool: Make) -> None:
+    pool, together, functions = make_pool(1), threading.Barrier(6), list[Function]()
+
+    def begin() -> None:
+        together.wait(PATIENCE)
+        functions.append(pool.function(lambda _: os.getpid()))
+
+    threads = [threading.Thread(target=begin) for _ in range(6)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # what is not divided by a lock is divided by the interpreter
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert [called(function, [None]) for function in functions] == [pool.pids] * 6
 
 
 def test_an_exception_comes_back_with_its_type_and_traceback(make_pool: Make) -> None:
