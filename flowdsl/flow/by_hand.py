@@ -83,6 +83,8 @@ class ByHand:
     ) -> list[Record[Any]]:
         """What is in a topic now, up to its end or ``count``, in the order of partition and offset. Commits nothing.
 
+        A null value is None, and not given to ``decode``. Raises TopicNotFound, and what ``decode`` raises.
+
         >>> from flowdsl import LocalBroker
         >>> broker = LocalBroker()
         >>> broker.write("greetings", ["hello"])

@@ -181,8 +181,11 @@ class ClosedFlow(Described, Generic[T_co], frozen=True):
         """Run here until a signal, the end of a bounded source, ``count`` records, or ``until``.
 
         ``until``: "end" for what is the end of the topics now, or an aware datetime. ``timeout`` in seconds ends the run
-        as well; with ``count`` or ``until`` it is a deadline that raises RunTimeout. Returns ``Stats``, or the list of
-        ``to_list``. Raises StepFailed where a record fails and ``on_error`` is "stop".
+        as well; with ``count`` or ``until`` it is a deadline that raises RunTimeout. ``commit``: ``every(...)``,
+        ``immediately`` or ``never``. ``on_error``: what happens to records that fail in steps that do not say.
+        ``stop_timeout``: seconds in which a stop finishes what is under way, or raises StopTimeout. ``progress``: a bar on
+        standard error. Returns ``Stats``, or the list of ``to_list``. Raises FlowDefinitionError for a flow with faults,
+        StepFailed where a record fails and ``on_error`` is "stop", and BrokerError.
         """
         result: T_co = running.run(
             self,
