@@ -79,7 +79,7 @@ class Builder:
         # What branches deliver is counted in them, and a dead letter failed: it was not delivered.
         delivers = node.closes and not branches and not isinstance(self.ledger, Letters)
         count = self._run.count(name, drops=node.drops, ends=delivers)
-        step = StepContext(site_of(name, node), self._run, self.ledger, count, len(self._partitions) == 1)
+        step = StepContext(site_of(name, node), self._run, self.ledger, count)
         handler = self._handler(policy, letters, step)
 
         def branch(index: int, downstream: Strategy) -> Strategy:

@@ -13,10 +13,7 @@ from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from flowdsl.clock import Deadline
 from flowdsl.reactive.calling import Call, called, not_opened, perform_async, plain
-from flowdsl.reactive.workers import Job, Task, Tools, WorkerPlan, Workers
-
-AHEAD = 256
-"""Tasks that wait right behind those that run, so that the loop need not wait for the thread that hands out."""
+from flowdsl.reactive.workers import AHEAD, Job, Task, Tools, WorkerPlan, Workers
 
 
 class Coroutines(WorkerPlan, frozen=True):

@@ -11,10 +11,7 @@ from flowdsl.errors import FlowError
 from flowdsl.interface import arguments
 from flowdsl.reactive.calling import called, not_opened, opened, perform
 from flowdsl.reactive.scheduler import WorkerScheduler, WorkerThread
-from flowdsl.reactive.workers import Job, Task, Tools, WorkerPlan, Workers
-
-AHEAD = 256
-"""Tasks that wait right behind those that run, so that workers need not wait for the thread that hands out."""
+from flowdsl.reactive.workers import AHEAD, Job, Task, Tools, WorkerPlan, Workers
 
 
 class Threads(WorkerPlan, frozen=True):

@@ -22,6 +22,9 @@ from flowdsl.reactive.bell import Bell
 POLL_SECONDS = 0.005
 """While work is under way somewhere that cannot ring, it is looked after so often."""
 
+AHEAD = 256
+"""Tasks that wait right behind those that run, so that workers need not wait for the thread that hands out."""
+
 Resource = Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]
 
 

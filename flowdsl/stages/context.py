@@ -139,7 +139,6 @@ class StepContext(Struct, frozen=True):
     run: Run
     ledger: Ledger
     count: StepCount
-    single_partition: bool = False
 
     @property
     def name(self) -> str:
