@@ -31,7 +31,7 @@ Scheduler = WorkerPlan | SchedulerBase
 
 
 class Asked(Struct, frozen=True):
-    """What a user says of how a function is to be called; where nothing is said, it is called where it stands."""
+    """What a user says of how a function is to be called: the arguments that these five have in common."""
 
     concurrency: int | None = None
     scheduler: Scheduler | None = None
