@@ -18,6 +18,7 @@ REFUSED: Mapping[str, str] = {
     "enable.auto.offset.store": "offsets move once their records are done, by the flow alone",
     "auto.offset.reset": "where a group begins is said with start=, what happens when records are gone with on_gap=",
     "enable.partition.eof": "the end of a partition is followed by the flow; see until= of run",
+    "delivery.report.only.error": "a record is done once it is acknowledged, and nothing would tell so",
     "transactional.id": "records are written at least once, and the client would wait for a transaction that nobody begins",
     "group.id": "say group_id= where the source is made",
 }

@@ -15,7 +15,14 @@ def test_settings_of_librdkafka_are_taken_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset", "enable.partition.eof", "group.id"],
+    [
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "auto.offset.reset",
+        "enable.partition.eof",
+        "delivery.report.only.error",
+        "group.id",
+    ],
 )
 def test_settings_that_break_delivery_are_refused_with_the_reason(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}.*refused"):

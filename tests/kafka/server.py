@@ -54,9 +54,12 @@ group.consumer.min.heartbeat.interval.ms=100
 group.consumer.heartbeat.interval.ms=500
 """
 SECURED = """
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL_PLAINTEXT://127.0.0.1:{secured}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{secured}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL_PLAINTEXT://127.0.0.1:{login},SSL://127.0.0.1:{tls}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{login},SSL://127.0.0.1:{tls}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL
+ssl.keystore.type=PKCS12
+ssl.keystore.location={folder}/keys.p12
+ssl.keystore.password={password}
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 sasl.enabled.mechanisms=PLAIN,OAUTHBEARER
@@ -66,7 +69,9 @@ listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config=org.apache.kafka.commo
   unsecuredLoginStringClaim_sub="broker";
 listener.name.sasl_plaintext.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler
 """
-"""A second listener, where people log in and need rights; on the first one everybody may do everything."""
+"""A second listener, where people log in and need rights, and a third with TLS. On these everybody may do everything who
+did not log in.
+"""
 PASSWORD = "correct-horse"  # noqa: S105  # of a server on loopback that lives as long as its tests
 
 # In the KIP-848 protocol the broker says how long a session is; six seconds are those of the classic tests too.
@@ -76,7 +81,7 @@ class KafkaServer:
     """One broker with a folder of its own. Ends with the process ``owner``, however that ends.
 
     ``fast_start`` spares the optimising compiler: less work for the machine, and a third slower under load. ``secured``:
-    it has a second listener where people log in.
+    it has listeners of its own for people who log in, and for TLS.
     """
 
     def __init__(self, *, owner: int | None = None, fast_start: bool = True, secured: bool = False) -> None:
@@ -85,12 +90,14 @@ class KafkaServer:
         self._folder = Path(tempfile.mkdtemp(prefix="flowdsl-kafka-"))
         self._keeper: subprocess.Popen[str] | None = None
         self._pid = 0
-        self.port, controller, login_port = free_ports(3)
-        self.login_address = f"127.0.0.1:{login_port}"
+        self.port, controller, login, self.tls_port = free_ports(4)
+        self.login_address, self.tls_address = f"127.0.0.1:{login}", f"127.0.0.1:{self.tls_port}"
         text = PROPERTIES + SECURED if secured else PROPERTIES
-        ports = {"port": self.port, "controller": controller, "secured": login_port}
+        ports = {"port": self.port, "controller": controller, "login": login, "tls": self.tls_port}
         self._properties = self._folder / "server.properties"
         self._properties.write_text(text.format(**ports, folder=self._folder, password=PASSWORD))
+        if secured:
+            make_certificate(self._folder / "keys.p12")
 
     @property
     def address(self) -> str:
@@ -159,6 +166,13 @@ class KafkaServer:
         except subprocess.TimeoutExpired:
             os.kill(self._pid, signal.SIGKILL)
             keeper.wait()
+
+
+def make_certificate(keys: Path) -> None:
+    """A key and a certificate that nobody signed but itself."""
+    owner = ("-dname", "CN=127.0.0.1", "-ext", "SAN=ip:127.0.0.1", "-validity", "30")
+    kept = ("-alias", "kafka", "-keyalg", "RSA", "-storetype", "PKCS12", "-keystore", str(keys), "-storepass", PASSWORD)
+    subprocess.run(["keytool", "-genkeypair", *owner, *kept], check=True, capture_output=True)  # noqa: S607  # wherever Java is
 
 
 def free_ports(count: int) -> list[int]:

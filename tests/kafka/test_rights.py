@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -18,7 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # their docum
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]  # as above
 )
 
-from flowdsl import Kafka, NotAuthorized, from_iterable, to_list
+from flowdsl import BrokerUnreachable, Kafka, NotAuthorized, from_iterable, to_list
 from tests.kafka.fixtures import needs_kafka
 from tests.kafka.helpers import fill
 from tests.kafka.server import PASSWORD, KafkaServer
@@ -93,6 +97,90 @@ def test_token_of_a_callback_logs_in(server: KafkaServer, numbers: str, g: str) 
         flow = kafka.source(numbers, group_id=g, decode=int) | to_list()
         assert flow.run(until="end", timeout=120.0) == list(range(10))
     assert asked
+
+
+@pytest.mark.parametrize("gives", ["nothing", "an error"])
+def test_callback_that_gives_no_token_is_told_soon(server: KafkaServer, t: str, gives: str) -> None:
+    def token(_: str) -> object:
+        if gives == "nothing":
+            return None
+        raise LookupError("the vault is closed")
+
+    settings = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER", "oauth_cb": token}
+    with Kafka(server.login_address, settings) as kafka, soon(), pytest.raises(NotAuthorized) as told:
+        (kafka.source(t, group_id="g") | to_list()).run(until="end", timeout=120.0)
+    assert "oauth_cb gave no token" in str(told.value)
+    assert ("the vault is closed" in str(told.value)) == (gives == "an error")
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Gives everybody who asks a token of the reader; notes with what they asked."""
+
+    asked: list[str] = []  # noqa: RUF012  # the server makes an object of this class for each question
+
+    def do_POST(self) -> None:
+        self.asked.append(self.headers["Authorization"])
+        token = unsecured_token("reader", time.time() + 3600)
+        answer = json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": 3600}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name there
+        """Nothing to tell."""
+
+
+@contextmanager
+def token_endpoint() -> Iterator[str]:
+    Endpoint.asked.clear()
+    server = HTTPServer(("127.0.0.1", 0), Endpoint)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/token"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_token_of_an_endpoint_logs_in_and_is_not_asked_for_before(server: KafkaServer, numbers: str, g: str) -> None:
+    with token_endpoint() as url:
+        settings = {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "OAUTHBEARER",
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.client.id": "me",
+            "sasl.oauthbearer.client.secret": "battery-staple",
+            "sasl.oauthbearer.token.endpoint.url": url,
+        }
+        with Kafka(server.login_address, settings) as kafka:
+            assert Endpoint.asked == []
+            flow = kafka.source(numbers, group_id=g, decode=int) | to_list()
+            assert flow.run(until="end", timeout=120.0) == list(range(10))
+        assert base64.b64encode(b"me:battery-staple").decode() in Endpoint.asked[0]
+
+
+def test_encrypted_listener_is_read(server: KafkaServer, numbers: str, g: str) -> None:
+    certificate = ssl.get_server_certificate(("127.0.0.1", server.tls_port))
+    with Kafka(server.tls_address, {"security.protocol": "SSL", "ssl.ca.pem": certificate}) as kafka:
+        flow = kafka.source(numbers, group_id=g, decode=int) | to_list()
+        assert flow.run(until="end", timeout=120.0) == list(range(10))
+
+
+def test_encrypted_listener_whose_certificate_is_not_trusted_is_told_soon(server: KafkaServer, t: str) -> None:
+    settings = {"security.protocol": "SSL"}
+    with (
+        Kafka(server.tls_address, settings) as kafka,
+        soon(),
+        pytest.raises(NotAuthorized, match=r"certificate.*ssl\."),
+    ):
+        kafka.read(t)
+
+
+def test_encrypted_listener_that_is_taken_for_a_plain_one_is_told_soon(server: KafkaServer, t: str) -> None:
+    with Kafka(server.tls_address) as kafka, soon(), pytest.raises(BrokerUnreachable, match=r"security\.protocol"):
+        kafka.read(t)
 
 
 def unsecured_token(subject: str, until: float) -> str:

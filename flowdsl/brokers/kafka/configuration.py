@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from flowdsl.brokers.kafka.defaults import (
     EVERYWHERE,
@@ -22,8 +22,10 @@ from flowdsl.brokers.kafka.defaults import (
     WRITING_FIXED,
     Default,
 )
+from flowdsl.brokers.kafka.errors import error_of
 from flowdsl.brokers.protocols import Settings
 from flowdsl.brokers.settings import protocol_of
+from flowdsl.errors import NotAuthorized, told
 
 T = TypeVar("T")
 Protocol = Literal["eager", "cooperative", "consumer"]
@@ -117,7 +119,8 @@ def check_values(settings: Settings) -> None:
     """Have librdkafka look at the values, without connecting. Raises ValueError for one that it refuses."""
     plain = {name: value for name, value in settings.items() if not callable(value)}
     if str(plain.get("sasl.mechanism", plain.get("sasl.mechanisms"))).upper() == "OAUTHBEARER":
-        plain["enable.sasl.oauthbearer.unsecure.jwt"] = True  # no token is asked for
+        plain.pop("sasl.oauthbearer.method", None)  # else a token would be asked for
+        plain["enable.sasl.oauthbearer.unsecure.jwt"] = True
     for make, configuration in (
         (Consumer, consumer_configuration("", plain, None)),
         (Producer, producer_configuration("", plain)),
@@ -131,15 +134,38 @@ def _values(*tables: Iterable[Default]) -> dict[str, Any]:
 
 
 def made(make: Callable[[dict[str, Any]], T], configuration: dict[str, Any]) -> T:
-    """A handle of librdkafka. Raises ValueError for a setting that it refuses."""
+    """A handle of librdkafka. Raises ValueError for a setting that it refuses, NotAuthorized where there is no token."""
+    tokens = Tokens(configuration.get("oauth_cb"))
     try:
-        return make(configuration)
-    except KafkaException as refused:
-        text = without_secrets(str(refused.args[0].str()).strip(), configuration)
-    except (TypeError, ValueError) as refused:
-        text = without_secrets(str(refused), configuration)
-    msg = f"Kafka's client refuses these settings: {text}"
+        return make({**configuration, "oauth_cb": tokens} if callable(tokens.ask) else configuration)
+    except (
+        KafkaException,
+        SystemError,
+        TypeError,
+        ValueError,
+    ) as refused:  # SystemError: an exception in two callbacks
+        error = error_of(refused)
+    if tokens.raised is not None or error.code() == KafkaError.SASL_AUTHENTICATION_FAILED:
+        why = error.str() if tokens.raised is None else f"it raised {told(tokens.raised)}"
+        msg = f"oauth_cb gave no token: {why}. It must return the token, and when that expires in seconds since 1970"
+        raise NotAuthorized(msg) from tokens.raised
+    msg = f"Kafka's client refuses these settings: {without_secrets(error.str().strip(), configuration)}"
     raise ValueError(msg)
+
+
+class Tokens:
+    """The user's ``oauth_cb``, which is called while a handle is made; keeps what it raised, since that gets lost."""
+
+    def __init__(self, ask: Any) -> None:
+        self.ask = ask
+        self.raised: BaseException | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self.ask(*arguments)
+        except BaseException as raised:
+            self.raised = raised
+            raise
 
 
 def without_secrets(text: str, settings: Mapping[str, Any]) -> str:
