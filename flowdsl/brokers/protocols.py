@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from flowdsl.errors import BrokerError
+from flowdsl.errors import BrokerError, BrokerUnreachable
 from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
 
@@ -33,6 +33,10 @@ Start = Literal["earliest", "latest"] | datetime | Last
 
 class Rebalancing(BrokerError):  # noqa: N818  # named for what happens
     """A commit was refused because its group deals partitions anew: what is still owned then is to be committed again."""
+
+
+class Outage(BrokerUnreachable):
+    """A commit failed while the broker is away, which was told already: what is done is to be committed again."""
 
 
 class Listener(Protocol):

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Collection, Mapping
 from functools import partial
 
-from flowdsl.brokers.protocols import Consumer, Rebalancing
+from flowdsl.brokers.protocols import Consumer, Outage, Rebalancing
 from flowdsl.clock import Clock, Deadline
-from flowdsl.errors import BrokerError, CommitFailed, Fenced
+from flowdsl.errors import BrokerError, CommitFailed, Fenced, NotAuthorized, TopicNotFound
 from flowdsl.records import Records
 from flowdsl.stages.ledger import Ledger
 from flowdsl.types import NEVER, CommitPolicy, Partition
@@ -22,6 +22,11 @@ REPEAT_SECONDS = 1.0
 """After a commit that failed the next one is sent, whatever the policy says."""
 AGAIN = 0.05
 """The same where a run waits for it."""
+
+_FINAL = (Fenced, NotAuthorized, TopicNotFound)
+"""Failures that no repetition mends: the group must not wait for one."""
+_TOLD = (Rebalancing, Outage)
+"""What the log knows already."""
 
 logger = logging.getLogger("flowdsl")
 
@@ -138,7 +143,7 @@ class Gate:
             if self._under_way is None:
                 break  # too late: others may have these partitions by now
             self._settle(deadline)
-            if isinstance(self.error, Fenced):
+            if isinstance(self.error, _FINAL):
                 break
             if self.error is not None:
                 deadline.pause(AGAIN)
@@ -197,7 +202,7 @@ class Gate:
         ours, self._under_way = self._under_way or {}, None
         before, self.error = self.error, error
         if error is not None:
-            is_told = isinstance(error, Rebalancing) or not (before is None or isinstance(before, Rebalancing))
+            is_told = isinstance(error, _TOLD) or not (before is None or isinstance(before, _TOLD))
             level = logging.DEBUG if is_told else logging.WARNING  # once, until one succeeds
             logger.log(level, "a commit failed and will be repeated: %s", error)
             return

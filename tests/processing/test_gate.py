@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdsl.brokers.protocols import Rebalancing
+from flowdsl.brokers.protocols import Outage, Rebalancing
 from flowdsl.clock import Deadline
-from flowdsl.errors import BrokerError, CommitFailed, Fenced
+from flowdsl.errors import BrokerError, CommitFailed, Fenced, NotAuthorized, TopicNotFound
 from flowdsl.processing.gate import REPEAT_SECONDS, Gate
 from flowdsl.testing import VirtualClock
 from flowdsl.types import ONCE_PER_SECOND, CommitPolicy, Partition, Topic
@@ -255,8 +255,9 @@ def test_the_last_commit_is_sent_again_as_long_as_the_group_deals_partitions_ane
     assert not [record for record in caplog.records if record.levelname == "WARNING"], "this happens when all is well"
 
 
-def test_the_last_commit_of_a_member_that_was_fenced_is_not_sent_again() -> None:
-    world = refused(Fenced("another one has its name"))
+@pytest.mark.parametrize("error", [Fenced, NotAuthorized, TopicNotFound])
+def test_the_last_commit_is_not_sent_again_where_that_mends_nothing(error: type[BrokerError]) -> None:
+    world = refused(error("another one has its name, or the topic was deleted"))
     assert not world.send_last(5.0)
     assert len(world.wire.sent) == 1
 
@@ -264,6 +265,12 @@ def test_the_last_commit_of_a_member_that_was_fenced_is_not_sent_again() -> None
 def test_a_failure_is_told_once_also_when_the_group_dealt_partitions_anew_before(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    world = refused(Rebalancing("an older generation"), BrokerError("away"), BrokerError("away"))
+    world = refused(Rebalancing("an older generation"), BrokerError("busy"), BrokerError("busy"))
     assert world.send_last(5.0)
-    assert [record.getMessage() for record in caplog.records] == ["a commit failed and will be repeated: away"]
+    assert [record.getMessage() for record in caplog.records] == ["a commit failed and will be repeated: busy"]
+
+
+def test_a_failure_in_an_outage_is_not_told_besides_the_outage(caplog: pytest.LogCaptureFixture) -> None:
+    world = refused(Outage("no coordinator"), Outage("no coordinator"))
+    assert world.send_last(5.0)
+    assert not caplog.records

@@ -70,7 +70,8 @@ class KafkaClient:
         values_only: bool = False,
     ) -> KafkaConsumer:
         given = self._with(settings)
-        weather, commits = self._weather(given, in_group=group_id is not None), Commits(self.name)
+        weather = self._weather(given, in_group=group_id is not None)
+        commits = Commits(self.name, weather)
         configuration = consumer_configuration(self._servers, given, group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather, "on_commit": commits.on_commit})
         commits.handle = handle
@@ -80,7 +81,7 @@ class KafkaClient:
             name=self.name,
             weather=weather,
             commits=commits,
-            watch=Watch(Identities(self._describe, self.name), refresh),
+            watch=Watch(Identities(self._describe, self.name), weather, refresh),
             in_group=group_id is not None,
             whole=group_id is not None and group_protocol(given) == "eager",
             start=start,

@@ -2,7 +2,8 @@
 
 librdkafka answers from within poll, and poll must not be called from within a callback (it aborts the process). So a
 commit that is waited for during a rebalance is looked up at the broker instead: both questions travel over one
-connection, the second is answered after the first.
+connection, the second is answered after the first. A broker that has been answering for a while without having it has
+refused it, for example because the topic was deleted.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.places import named, theirs
-from flowdsl.clock import Deadline
-from flowdsl.errors import BrokerError, Fenced
+from flowdsl.brokers.kafka.weather import Weather
+from flowdsl.brokers.protocols import Outage
+from flowdsl.clock import SYSTEM_CLOCK, Deadline
+from flowdsl.errors import BrokerError, BrokerUnreachable, Fenced
 from flowdsl.types import Partition
 
 Answered = Callable[[BrokerError | None], None]
 
 _LOOK_AGAIN = 0.02
 _LONGEST_LOOK = 2.0
+_DOUBT = 1.0
+"""Seconds for which a broker may say that it does not have a commit, until it is believed."""
 
 
 class Epochs:
@@ -67,8 +72,8 @@ class Commits:
 
     handle: Consumer
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, weather: Weather) -> None:
+        self._name, self._weather = name, weather
         self.epochs = Epochs()
         self._waiting: deque[_Sent] = deque()
         self._sent: deque[_Sent] = deque()
@@ -104,17 +109,21 @@ class Commits:
         self._send()
 
     def look(self, asker: Asker, deadline: Deadline) -> None:
-        """Without polling: ask the broker whether it has what was sent, until it has or the time is up."""
+        """Without polling: ask the broker whether it has what was sent, until it has, refused it, or the time is up."""
         self.serve()
+        doubt = Deadline.after(SYSTEM_CLOCK, _DOUBT)
         while self.are_open and not deadline.expired:
             sent = next((sent for sent in self._sent if sent.answered is not None), None)
-            if sent is None:
+            is_there = None if sent is None else self._is_there(asker, sent, deadline)
+            if sent is None or (is_there is False and doubt.expired):
                 return
-            if self._has(asker, sent, deadline):
+            if is_there:
                 self._tell(sent, None)
                 self._send()
             else:
                 deadline.pause(_LOOK_AGAIN)
+            if is_there is not False:
+                doubt = Deadline.after(SYSTEM_CLOCK, _DOUBT)
 
     def drop(self) -> None:
         """Nobody wants to know any more."""
@@ -139,12 +148,13 @@ class Commits:
             return TopicPartition(partition.topic.name, partition.index, offset)
         return TopicPartition(partition.topic.name, partition.index, offset, leader_epoch=epoch)
 
-    def _has(self, asker: Asker, sent: _Sent, deadline: Deadline) -> bool:
+    def _is_there(self, asker: Asker, sent: _Sent, deadline: Deadline) -> bool | None:
+        """None: the broker did not answer."""
         seconds = min(_LONGEST_LOOK, deadline.remaining() or 0.0)
         try:
             found = asker.handle.committed(theirs(sent.offsets), timeout=seconds)
         except KafkaException:
-            return False
+            return None
         offsets = [sent.offsets[partition] for partition in sorted(sent.offsets)]
         return [each.offset for each in found] == offsets
 
@@ -157,4 +167,5 @@ class Commits:
         doing = f"committing {named(sent.offsets)}"
         if error.code() == KafkaError._FATAL:  # noqa: SLF001  # librdkafka's own errors are named so
             return Fenced(f"{doing}: this member can commit nothing any more: {error.str()}")
-        return sorted_error(error, doing, self._name)
+        found = sorted_error(error, doing, self._name)
+        return Outage(str(found)) if self._weather.is_away and isinstance(found, BrokerUnreachable) else found

@@ -16,7 +16,7 @@ from flowdsl.brokers.kafka.assignment import Assignment
 from flowdsl.brokers.kafka.commits import Commits
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.topics import Beginning
-from flowdsl.brokers.protocols import Listener, Rebalancing, Start
+from flowdsl.brokers.protocols import Listener, Outage, Rebalancing, Start
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import BrokerError, BrokerUnreachable, Fenced, NotAuthorized
 from flowdsl.types import Partition
@@ -183,6 +183,6 @@ class Group:
         self._again = Deadline.after(SYSTEM_CLOCK, AGAIN)
         if isinstance(error, NotAuthorized):
             self.error = self.error or error
-        elif not self._warned and not isinstance(error, Fenced | Rebalancing):
+        elif not self._warned and not isinstance(error, Fenced | Rebalancing | Outage):
             self._warned = True
             logger.warning("where the group begins could not be committed, and will be again: %s", error)

@@ -68,12 +68,15 @@ class Identities:
         self._describe, self._name = describe, name
         self._known: dict[str, str] = {}
         self._asked: Mapping[str, Future[Any]] = {}
+        self.heard = False
+        """Whether the broker had answered when it was looked last."""
 
     def look(self, read: set[str]) -> set[str]:
         """Compare what was asked last time, and ask again; returns those that are gone. Raises BrokerError."""
         for name in self._known.keys() - read:
             del self._known[name]
         answers = {name: future for name, future in self._asked.items() if name in read and future.done()}
+        self.heard = any(future.exception() is None for future in answers.values())
         gone = {name for name, future in answers.items() if self._is_gone(future)}
         for name in answers.keys() - gone:
             if answers[name].exception() is None:

@@ -1,15 +1,20 @@
-"""Looks now and then at the topics that are read: new ones, new partitions, ones that are gone or were made anew."""
+"""Looks now and then at the topics that are read: new ones, new partitions, ones that are gone or were made anew.
+
+Of a broker that was away it is such questions that tell that it is back, where nothing is read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from re import Pattern
 
 from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.topics import Identities, meant
+from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.protocols import Topics
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
-from flowdsl.errors import BrokerUnreachable
+from flowdsl.errors import BrokerError, BrokerUnreachable
 from flowdsl.types import Partition
 
 IDENTITY_SECONDS = 5.0
@@ -21,8 +26,9 @@ LOOK_SECONDS = 1.0
 class Watch:
     """``interval``: seconds between two looks at the list of topics."""
 
-    def __init__(self, identities: Identities, interval: float) -> None:
-        self._identities, self._interval = identities, interval
+    def __init__(self, identities: Identities, weather: Weather, interval: float) -> None:
+        self._identities, self._weather, self._interval = identities, weather, interval
+        self._asked_while_away = False
         self._topics: Topics = ()
         self._found: Mapping[str, int] = {}
         self._lists = False
@@ -36,12 +42,20 @@ class Watch:
         self._next_identity = Deadline.after(SYSTEM_CLOCK, 0.0)
 
     def look(self, asker: Asker, read: Collection[Partition]) -> Mapping[str, int] | None:
-        """The topics and their numbers of partitions, if that changed. Raises TopicNotFound, or BrokerError."""
+        """The topics and their numbers of partitions, if that changed. Raises TopicNotFound, or BrokerError.
+
+        Topics that are named are looked at whether anything of them is read or not: of one that is gone the group may have
+        taken the partitions away already.
+        """
         if self._next_identity.expired:
             self._next_identity = Deadline.after(SYSTEM_CLOCK, IDENTITY_SECONDS)
-            gone = self._identities.look({partition.topic.name for partition in read})
-            if gone and not isinstance(self._topics, Pattern):
+            was_away, self._asked_while_away = self._asked_while_away, self._weather.is_away
+            names = {p.topic.name for p in read} if isinstance(self._topics, Pattern) else set(self._topics)
+            if self._identities.look(names) and not isinstance(self._topics, Pattern):
                 self._meant(asker)
+            if was_away and self._identities.heard:
+                with suppress(BrokerError):  # it may have gone again since
+                    asker.topics(LOOK_SECONDS)
         if not self._lists or not self._next_list.expired:
             return None
         self._next_list = Deadline.after(SYSTEM_CLOCK, self._interval)

@@ -71,5 +71,6 @@ class Weather:
         if self.is_away or not self._was_here:
             return  # one that was never there is an error of the first question, and told as one
         self.is_away = True
-        reason = "" if self._last is None else f" ({self._last.str()})"
+        why = self._last or self._refusal
+        reason = "" if why is None else f" ({why.str()})"
         logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
