@@ -72,7 +72,7 @@ class KafkaClient:
         given = self._with(settings)
         weather = self._weather(given, in_group=group_id is not None)
         commits = Commits(self.name, weather)
-        configuration = consumer_configuration(self._servers, given, group_id)
+        configuration = consumer_configuration(self._servers, weather.guarded(given), group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather, "on_commit": commits.on_commit})
         commits.handle = handle
         refresh = number(given, "topic.metadata.refresh.interval.ms", REFRESH_MS) / 1000
@@ -93,7 +93,8 @@ class KafkaClient:
     def producer(self, *, settings: Settings | None = None) -> KafkaProducer:
         given = self._with(settings)
         weather = self._weather(given)
-        handle = made(Producer, {**producer_configuration(self._servers, given), "error_cb": weather})
+        configuration = producer_configuration(self._servers, weather.guarded(given))
+        handle = made(Producer, {**configuration, "error_cb": weather})
         return KafkaProducer(handle, name=self.name, weather=weather, partitions_of=self._partitions_of)
 
     # -- topics ---------------------------------------------------------------------------------------------------

@@ -6,12 +6,16 @@ The error callback of one client of librdkafka. It runs inside that client's pol
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError
 
 from flowdsl.brokers.kafka.errors import is_away, is_refused
+
+_CALLBACKS = ("stats_cb", "throttle_cb")
+"""What users may be told of besides errors."""
 
 logger = logging.getLogger("flowdsl")
 
@@ -27,7 +31,7 @@ class Weather:
         self.is_away = False
         self.fatal: KafkaError | None = None
         self.raised: BaseException | None = None
-        """What the user's callback raised."""
+        """What a callback of the user's raised."""
 
     def __call__(self, error: KafkaError) -> None:
         if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED and not self._in_group:
@@ -41,10 +45,18 @@ class Weather:
         elif is_away(error):
             self._last = error
         if self._also is not None:
-            try:
-                self._also(error)
-            except BaseException as raised:  # noqa: BLE001  # raised again by who polls, behind librdkafka's back
-                self.raised = self.raised or raised
+            self._call(self._also, error)
+
+    def guarded(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings with callbacks that do not raise: librdkafka would throw away what it had read, and never close."""
+        given = {name: settings[name] for name in _CALLBACKS if callable(settings.get(name))}
+        return {**settings, **{name: partial(self._call, callback) for name, callback in given.items()}}
+
+    def _call(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except BaseException as raised:  # noqa: BLE001  # raised again by who polls, behind librdkafka's back
+            self.raised = self.raised or raised
 
     def refused(self, error: KafkaError) -> None:
         """The broker does not let us in, or not do what we want to."""
