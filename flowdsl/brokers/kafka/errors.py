@@ -79,6 +79,9 @@ ADVICE = (
     "Is the broker running, and is the address right? A broker that asks for TLS or SASL needs security.protocol in the "
     "settings; one in a container must advertise an address that can be reached from here (advertised.listeners)."
 )
+IDENTITIES = (
+    "Each running member needs one of its own; one that was killed may count as running until its session ends."
+)
 RIGHTS = "Ask for the right to do it, or look at security.protocol and the sasl.* and ssl.* settings."
 
 
@@ -149,7 +152,7 @@ _KINDS: tuple[tuple[Callable[[KafkaError], bool], type[BrokerError], str], ...] 
     (
         _is_fenced,
         Fenced,
-        "another member of the group has the same group.instance.id and took over: {text}. Each running member needs one of its own",
+        "another member of the group has the same group.instance.id: {text}. " + IDENTITIES,
     ),
     (is_rebalancing, Rebalancing, "the group deals its partitions anew: {text}. It is tried again"),
     (
