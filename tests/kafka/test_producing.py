@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flowdsl import JSON, Kafka, Partition, StepFailed, Topic, filter_, map_
+from flowdsl.brokers.protocols import Delivery, Outgoing
 from tests.kafka.helpers import NOON, fill
 
 pytestmark = pytest.mark.slow
@@ -101,3 +102,14 @@ def test_queue_that_is_full_holds_records_back(kafka: Kafka, t: str, g: str) -> 
     assert stats.delivered == 5000
     assert [record.value for record in kafka.read(f"{t}-out")] == [str(number).encode() for number in range(5000)]
     assert kafka.committed(g) == {at(t): 5000}
+
+
+def test_what_is_queued_is_thrown_away_when_the_work_is_given_up(kafka: Kafka, t: str) -> None:
+    kafka.create_topic(t)
+    producer = kafka.producer(settings={"linger.ms": 60_000})
+    records = [Outgoing(t, 0, None, b"%d" % number, (), None) for number in range(100)]
+    delivery = Delivery()
+    assert producer.send(records, delivery) == 100
+    producer.purge()
+    producer.close(120.0)
+    assert kafka.read(t) == []

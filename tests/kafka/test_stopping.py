@@ -131,3 +131,26 @@ def test_last_commit_of_an_older_generation_is_sent_again_in_the_new_one(
         second.stop(timeout=120)
     assert sorted({*firsts, *seconds}) == list(range(16))
     assert "WARNING" not in caplog.text
+
+
+def test_log_has_one_line_for_each_thing_that_happens_when_all_is_well(
+    kafka: Kafka, t: str, g: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    fill(kafka, t, 4000, partitions=2)
+    source = kafka.source(t, group_id=g, settings={"heartbeat.interval.ms": 500})
+    with (source | sink(lambda _: None)).start(commit=every(seconds=0.1)) as first:
+        wait_for(lambda: sum(kafka.committed(g).values()) == 4000)
+        with (source | sink(lambda _: None)).start(commit=every(seconds=0.1)) as second:
+            assert second.wait_ready(120)
+            wait_for(lambda: caplog.text.count(f"assigned: {t}") == 2)
+            add(kafka, t, range(4000, 5000), partitions=2)
+            wait_for(lambda: sum(kafka.committed(g).values()) == 5000)
+            second.stop(timeout=120)
+        wait_for(lambda: caplog.text.count(f"assigned: {t}") == 3)
+        first.stop(timeout=120)
+    lines = [record.getMessage() for record in caplog.records if record.name == "flowdsl"]
+    told = [
+        line.partition(":")[0] for line in lines if line != "assigned: no partitions"
+    ]  # a group may need two rounds
+    assert sorted(told) == ["assigned"] * 3 + ["revoked"] + ["stopped"] * 2

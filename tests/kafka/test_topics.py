@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from flowdsl import BrokerError, Kafka, OffsetOutOfRange, Partition, StepFailed, Topic, every, sink, tap, to_list
-from tests.kafka.helpers import NOON, add, fill, lines_until, program, wait_for
+from flowdsl import Kafka, OffsetOutOfRange, Partition, StepFailed, Topic, every, sink, tap, to_list
+from tests.kafka.helpers import NOON, fill, lines_until, program, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
 from tests.kafka.server import unique
 
@@ -57,6 +57,29 @@ def test_bounded_run_ends_where_the_last_transaction_was_given_up(
     flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | to_list()
     assert flow.run(until="end", timeout=120.0) == list(range(5))
     assert [record.offset for record in kafka.read(t)] == list(range(5))
+
+
+@pytest.mark.parametrize(("isolation", "seen"), [("read_committed", 5), ("read_uncommitted", 9)])
+def test_end_is_that_of_the_isolation_level_while_a_transaction_is_open(
+    kafka: Kafka, kafka_address: str, t: str, g: str, isolation: str, seen: int
+) -> None:
+    kafka.create_topic(t)
+    transactions(kafka_address, t, (range(5), True))
+    producer = Producer({"bootstrap.servers": kafka_address, "transactional.id": unique("x")})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for number in range(5, 9):
+        producer.produce(t, str(number).encode(), partition=0)
+    producer.flush(30)
+    soon = datetime.now(UTC) + timedelta(seconds=0.5)
+    bounds: list[tuple[Any, str]] = [("end", g), (soon, f"{g}-soon")]
+    for until, group in bounds:
+        flow = kafka.source(t, group_id=group, decode=int, settings={"isolation.level": isolation}) | to_list()
+        assert flow.run(until=until, timeout=120.0) == list(range(seen))
+    producer.abort_transaction(30)
+    flow = kafka.source(t, group_id=g, decode=int) | to_list()
+    assert flow.run(until="end", timeout=120.0) == []
+    assert kafka.lag(g) == {Partition(Topic(t), 0): 0}
 
 
 def test_commit_in_a_gap_loses_nothing(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:
@@ -159,17 +182,14 @@ def test_error_names_the_offset_among_partitions_with_gaps(kafka: Kafka, kafka_a
         assert (failed.value.partition, failed.value.offset) == places[broken]
 
 
-def test_topic_that_is_made_anew_under_a_reader_stops_it_with_an_error(kafka: Kafka, t: str, g: str) -> None:
-    fill(kafka, t, 100)
-    values: list[int] = []
-    settings = {"topic.metadata.refresh.interval.ms": 500}
-    handle = (kafka.source(t, group_id=g, decode=int, settings=settings) | sink(values.append)).start()
-    wait_for(lambda: len(values) == 100)
-    kafka.delete_topic(t)
-    wait_for(lambda: t not in kafka.topics())
-    fill(kafka, t, 50)
-    with pytest.raises(BrokerError, match=t):
-        handle.result(timeout=120.0)
+@in_every_protocol
+def test_topics_of_different_sizes_are_read_together(kafka: Kafka, t: str, g: str, protocol: str) -> None:
+    names = [f"{t}-{size}" for size in (1, 3, 7)]
+    for name, size in zip(names, (1, 3, 7), strict=True):
+        fill(kafka, name, 30, partitions=size)
+    flow = kafka.source(names, group_id=g, decode=int, settings=settings_of(protocol)) | to_list()
+    assert sorted(flow.run(until="end", timeout=120.0)) == sorted([*range(30)] * 3)
+    assert (len(kafka.committed(g)), sum(kafka.committed(g).values()), sum(kafka.lag(g).values())) == (11, 90, 0)
 
 
 @in_every_protocol
@@ -215,17 +235,3 @@ def test_memory_is_bounded_when_each_record_has_a_megabyte(kafka: Kafka, kafka_a
         told = lines_until(process, "end")[0].split()
     assert int(told[0]) == records
     assert float(told[2]) < 200.0, "megabytes on top, of the 400 that the topic holds"
-
-
-def test_pattern_follows_topics_that_are_made_later(kafka: Kafka, t: str, g: str) -> None:
-    fill(kafka, f"{t}-a", 5)
-    values: list[int] = []
-    settings: dict[str, Any] = {"topic.metadata.refresh.interval.ms": 500}
-    flow = kafka.source(re.compile(f"{t}-.*"), group_id=g, decode=int, settings=settings) | sink(values.append)
-    with flow.start() as handle:
-        wait_for(lambda: len(values) == 5)
-        kafka.create_topic(f"{t}-b")
-        add(kafka, f"{t}-b", range(5, 10))
-        wait_for(lambda: len(values) == 10)
-        handle.stop()
-    assert sorted(values) == list(range(10))
