@@ -116,8 +116,9 @@ class Gate:
                 self._under_way.pop(partition, None)  # its answer says nothing about a later assignment
 
     def drop_ledger(self) -> None:
-        """The pipeline is gone; what it had done is known."""
-        self.catch_up()
+        """The pipeline is gone; what it had done is known, and due at once: the next one does not count it."""
+        if self._news():
+            self._forced = True
         self._ledger = None
 
     # -- sending --------------------------------------------------------------------------------------------------

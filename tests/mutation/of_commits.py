@@ -114,7 +114,8 @@ COMMITS = (
         "what a pipeline had done is forgotten with it",
         "8: join, commit, release",
         "processing/gate.py",
-        """        self.catch_up()
+        """        if self._news():
+            self._forced = True
         self._ledger = None""",
         "        self._ledger = None",
     ),

@@ -14,8 +14,10 @@ from flowdsl.brokers.protocols import Outage, Rebalancing
 from flowdsl.clock import Deadline
 from flowdsl.errors import BrokerError, CommitFailed, Fenced, NotAuthorized, TopicNotFound
 from flowdsl.processing.gate import REPEAT_SECONDS, Gate
+from flowdsl.stages.ledger import Ledger
 from flowdsl.testing import VirtualClock
 from flowdsl.types import ONCE_PER_SECOND, CommitPolicy, Partition, Topic
+from tests.stages.rows import Rows
 
 PLACES = [Partition(Topic("orders"), index) for index in range(3)]
 INTERVAL = 10.0
@@ -206,6 +208,23 @@ def test_a_late_answer_says_nothing_about_a_partition_that_was_given_up_and_came
     world.turn()
     assert world.wire.sent[-1] == {PLACES[0]: 3}
     assert world.gate.committed == {PLACES[0]: 5}
+
+
+def test_what_a_pipeline_had_done_when_it_went_is_committed_though_the_next_one_has_nothing() -> None:
+    world = World(CommitPolicy(None, 3))
+    world.assign(0)
+    ledger = Ledger()
+    world.gate.follow(ledger)
+    ledger.advance(ledger.accept(Rows([(PLACES[0], at) for at in range(3)], {})) + 3)
+    world.gate.turn()  # one is under way, and is not answered before the partitions are dealt anew
+    ledger.advance(ledger.accept(Rows([(PLACES[0], at) for at in (3, 4)], {})) + 2)
+    with pytest.raises(CommitFailed):
+        world.gate.send_last(Deadline.after(world.clock, 0.0))
+    world.gate.drop_ledger()
+    world.gate.follow(Ledger())
+    world.wire.answer(lost=False)
+    world.gate.turn()
+    assert world.wire.sent == [{PLACES[0]: 3}, {PLACES[0]: 5}]
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
