@@ -13,7 +13,7 @@ from flowdsl.interface.step import Step
 from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.stages.calls import Loop
 from flowdsl.stages.collector import Collector
-from flowdsl.stages.failures import Verdict
+from flowdsl.stages.failures import Failure, Verdict
 from flowdsl.stages.guard import guarded
 from flowdsl.stages.kernel import Fusable, Kernel, Unusable
 from flowdsl.stages.ledger import MOST_APART
@@ -108,7 +108,7 @@ class Segment(Step[Any, Any]):
     def _run(self) -> None:
         while self._work:
             work = self._work[-1]
-            if work.failure is not None and not self._settle(work):
+            if work.failure is not None and not self._settle(work, work.failure):
                 return
             self._work.pop()
             self._enter(work.chunk, work)
@@ -121,14 +121,13 @@ class Segment(Step[Any, Any]):
             self._work += reversed(due)
             self._run()
 
-    def _settle(self, work: Work) -> bool:
+    def _settle(self, work: Work, failure: Failure) -> bool:
         """Ask what to do about a failed value; False if it has to wait."""
-        kernel, failure = self.kernels[work.index], work.failure
-        if failure is None:
-            return True
+        kernel = self.kernels[work.index]
         try:
             verdict = kernel.handler.handle(failure)
         except BaseException:
+            self._leave(work.chunk.head(0))  # what was dropped just before it is complete
             self._end()
             self._switch.fail()
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl import LocalBroker, Partition, StepFailed, Topic, batch, dead_letter, filter_, map_, sink
+from flowdsl import LocalBroker, Partition, StepFailed, Topic, batch, dead_letter, filter_, flat_map, map_, sink
 from flowdsl.testing import Driver
 
 ORDERS = Partition(Topic("orders"), 0)
@@ -69,6 +69,16 @@ def test_group_that_is_open_is_dropped_also_where_the_record_fails_while_the_run
         (broker.source("orders", group_id="g") | steps | sink(written.append)).run(until="end")
     assert numbers(written) == list(range(100))
     assert broker.committed("g") == {ORDERS: 100}
+
+
+def test_what_was_filtered_before_the_failing_record_is_committed() -> None:
+    broker, written = broker_with_orders(), list[int]()
+    late = map_(int) | filter_(lambda number: number >= POISON)
+    with pytest.raises(StepFailed):
+        (
+            broker.source("orders", group_id="g") | late | flat_map(lambda n: [parse(b"%d" % n)]) | sink(written.append)
+        ).run(until="end")
+    assert (written, broker.committed("g")) == ([], {ORDERS: POISON})
 
 
 def test_error_names_the_record_the_step_and_the_function() -> None:
