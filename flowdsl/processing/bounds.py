@@ -107,7 +107,7 @@ class Bounds:
         """Those of the records that are before the end; notes where the reader stands."""
         self._positions.update(records.positions)
         ends = self._ends
-        if ends is not None and any(offset > ends.get(p, offset) for p, offset in records.positions.items()):
+        if ends is not None and _go_beyond(records, ends):
             inside = [
                 i for i in range(len(records)) for p, offset in (records.place(i),) if offset < ends.get(p, offset + 1)
             ]
@@ -136,3 +136,10 @@ class Bounds:
             return self._clock() - self._without_since >= WITHOUT_PARTITIONS
         self._without_since = None
         return all(offset >= self._ends.get(partition, 0) for partition, offset in self._positions.items())
+
+
+def _go_beyond(records: Records, ends: Mapping[Partition, int]) -> bool:
+    """Whether some of the records may be behind the end. Positions may come with a later read than the records."""
+    if records.positions:
+        return any(offset > ends.get(p, offset) for p, offset in records.positions.items())
+    return any(offset >= ends.get(p, offset + 1) for p, offset in map(records.place, range(len(records))))

@@ -10,10 +10,18 @@ from flowdsl.processing.bounds import Bounds
 from flowdsl.processing.loop import Loop
 from flowdsl.stages.switch import Switch
 from flowdsl.testing.virtual import VirtualClock
-from flowdsl.types import IMMEDIATE
+from flowdsl.types import IMMEDIATE, Partition
 from tests.brokers.conftest import Reader
+from tests.stages.rows import PLACES, Rows
 
 TOPIC = "orders"
+
+
+class Ends:
+    """The part of a consumer that is asked where the logs end."""
+
+    def ends(self) -> dict[Partition, int]:
+        return {PLACES[0]: 2}
 
 
 def test_records_that_were_read_in_vain_do_not_count() -> None:
@@ -41,3 +49,15 @@ def test_records_that_were_read_in_vain_do_not_count() -> None:
     loop.end()
     assert len(seen) == len(set(seen)) == 20
     assert len(other.owned) == 1
+
+
+def test_records_behind_the_end_are_left_out_also_where_positions_come_later() -> None:
+    bounds = Bounds(VirtualClock(), until="end")
+    bounds.begin(Ends())  # type: ignore[arg-type]  # the part of it that is used
+    bounds.assigned({PLACES[0]: 0})
+    rows = [(PLACES[0], offset) for offset in range(4)]
+    assert [bounds.within(Rows(rows, {})).place(index) for index in range(2)] == rows[:2]
+    assert len(bounds.within(Rows(rows, {}))) == 2
+    assert not bounds.are_reached(2)
+    assert bounds.within(Rows([], {PLACES[0]: 4})).positions == {PLACES[0]: 2}
+    assert bounds.are_reached(2)
