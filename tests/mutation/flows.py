@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from attrs import frozen
@@ -42,11 +43,16 @@ from flowdsl.strategies import (
     ProcessingStrategyFactory,
     RunTask,
 )
+from flowdsl.testing.virtual import BEGINNING
 from flowdsl.types import FILTERED_PAYLOAD, FilteredPayload, Message, Value
 
 BROKER = LocalBroker()
 RECORDS = tuple(b"r%02d" % number for number in range(40))
 KEYED = tuple(Record("orders", 0, 0, b"k" + value, value, (("h", value),)) for value in RECORDS)
+WITH_NULLS = tuple(
+    Record("orders", 0, 0, b"k" + value, None if value.endswith(b"1") else value, (), BEGINNING + timedelta(days=day))
+    for day, value in enumerate(RECORDS, 1)
+)
 
 
 @frozen
@@ -86,6 +92,11 @@ def even(value: bytes) -> bytes:
         msg = "odd one out"
         raise ValueError(msg)
     return value
+
+
+def as_sent(value: bytes) -> Any:
+    """No bytes for a record in five, which is found out only once all of a chunk are encoded."""
+    return value if int(value[1:]) % 5 else len(value)
 
 
 class Truth:
@@ -285,6 +296,11 @@ def cases() -> dict[str, Case]:
         "topic": Case(orders() | filter_(is_wanted) | map_(bytes.upper) | BROKER.sink("out")),
         "topic with keys": Case(orders() | filter_(is_wanted) | map_(bytes.upper) | BROKER.sink("out"), KEYED),
         "table": Case(orders() | filter_(is_wanted) | sink(Table(), name="table")),
+        "nulls, and what cannot be sent": Case(
+            BROKER.source("orders", group_id="g", tombstones="skip")
+            | BROKER.sink("out", encode=as_sent, on_error=dead_letter(letters)),
+            WITH_NULLS,
+        ),
         "dead letters": Case(orders() | map_(even, on_error=dead_letter(letters)) | sink(nothing)),
         "dead letters behind a filter": Case(
             orders()
@@ -323,6 +339,9 @@ def cases() -> dict[str, Case]:
         "with its record": Case(orders() | with_record() | filter_(lambda pair: is_wanted(pair[0])) | sink(nothing)),
         "several of one": Case(
             orders() | flat_map(lambda value: [value, value + b"+"]) | batch(3) | unbatch() | to_list()
+        ),
+        "none of one": Case(
+            orders() | flat_map(lambda value: [value] * is_wanted(value)) | batch(3, within=0.3) | sink(nothing)
         ),
         "unlike the last": Case(orders() | distinct_until_changed(lambda value: value[:2]) | sink(nothing)),
         "in the middle": Case(orders() | through(InTheMiddle()) | sink(nothing)),

@@ -9,6 +9,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from flowdsl.brokers.protocols import Outgoing
+from flowdsl.testing.virtual import BEGINNING
 from flowdsl.types import Record
 
 Trace = Callable[[Any], Any]
@@ -20,7 +21,9 @@ def atoms_of(output: Any, trace: Trace | None) -> list[Any]:
     """What an output is made of: lists flattened, or the records that ``trace`` names."""
     if isinstance(output, Outgoing) and trace is None:
         headers = [header for header in output.headers if not header[0].startswith("flowdsl-")]  # these tell of places
-        return [(output.value, output.key, *headers) if output.key or headers else output.value]
+        timestamp = None if output.timestamp == BEGINNING else output.timestamp  # that of records which were given none
+        is_plain = not (output.key or headers or timestamp)
+        return [output.value if is_plain else (output.value, output.key, *headers, timestamp)]
     if isinstance(output, Outgoing):
         output = output.value
     if trace is not None:
