@@ -27,6 +27,10 @@ class Watch(Protocol):
         """A commit leaves a member: from this moment it may take effect."""
         ...
 
+    def reading(self, consumer: SimulatedConsumer) -> None:
+        """A read of a member brings records."""
+        ...
+
     def seeking(self, consumer: SimulatedConsumer, offsets: Mapping[Partition, int]) -> None:
         """A member goes back to what it has not done."""
         ...
@@ -50,7 +54,7 @@ class SimulatedConsumer:
         self._under_way: deque[tuple[float, dict[Partition, int], BrokerError | None, Answered]] = deque()
         self._answers: deque[tuple[Answered, BrokerError | None]] = deque()
         self._gone = False
-        self._last_read = clock()
+        self._last_read = self.returned = clock()
         self.unanswered = 0
         self.arrived: dict[Partition, int] = {}
         """What the group had committed when this member was assigned a partition, or by its commits that took effect since.
@@ -75,14 +79,16 @@ class SimulatedConsumer:
         most = limit if self._dice.calm else min(limit, self._dice.random.randint(1, self._dice.most_at_once))
         records: Records = self._inner.read(most, 0.0)
         if len(records) and self._dice.falls(weather.read_twice):
-            records = self._read_on(records, most)
+            records = self._read_on(records, min(most, limit - len(records)))
         if self._dice.falls(weather.read_freezes):
             self._tell("is frozen in its read")
             self._clock.sleep(1.2 * SESSION)
         self.positions.update(records.positions)
         self.wake = self._clock() + (0.0 if len(records) else timeout)
+        self.returned = self._clock()
         if len(records):
             self._tell(f"reads {_spans(records)}")
+            self._watch.reading(self)
         return self._untold.told(records, later=len(records) > 0 and self._dice.falls(weather.position_late))
 
     def _read_on(self, records: Records, most: int) -> Records:

@@ -50,6 +50,7 @@ class Weather(Struct, frozen=True, kw_only=True):
     crash: float
     freeze: float
     leave: float
+    bounded: float
     join_timeout: float
     stop_timeout: float
     commit_seconds: float | None
@@ -90,6 +91,7 @@ class Weather(Struct, frozen=True, kw_only=True):
             stop_timeout=random.choice((0.0, 0.2, 5.0)),
             commit_seconds=None if by_messages else random.choice((0.05, 0.3, 1.0)),
             commit_messages=random.choice((1, 5, 20)) if by_messages else None,
+            bounded=random.choice((0.0, 0.0, 0.5)),
         )
 
 
@@ -112,6 +114,7 @@ FAULTS: dict[str, Any] = dict.fromkeys(
         "crash",
         "freeze",
         "leave",
+        "bounded",
     ],
     0.0,
 )
@@ -195,6 +198,8 @@ class Risk:
 
     def __init__(self, dice: Dice, clock: Clock, signal: Callable[[], None]) -> None:
         self._dice, self._clock, self._signal = dice, clock, signal
+        self.spent = 0.0
+        """How many seconds functions took in all."""
 
     def of_sink(self) -> None:
         """A sink is called: it may be slow, and it may fail before it has the value."""
@@ -228,10 +233,12 @@ class Risk:
     def pass_time(self, share: float) -> None:
         """Now and then more of it than the broker is patient."""
         weather, random = self._dice.weather, self._dice.random
+        began = self._clock()
         if self._dice.falls(weather.slow * share):
             self._clock.sleep(random.choice((0.01, 0.1, 0.7)))
         if self._dice.falls(weather.very_slow * share):
             self._clock.sleep(1.2 * SESSION)
+        self.spent += self._clock() - began
 
     def interrupt(self) -> None:
         """SIGTERM comes while the function runs."""

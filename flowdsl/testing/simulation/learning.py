@@ -43,6 +43,9 @@ class Witness(Oracle):
     def seeking(self, life: Callable[[Partition], Hashable], offsets: Mapping[Partition, int]) -> None:
         """A member goes back."""
 
+    def left(self, member: int, epochs: Mapping[Partition, int], committed: Mapping[Partition, int]) -> None:
+        """A member ends."""
+
     def missing(self) -> None:
         """Nobody knows yet."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowdsl.brokers.protocols import Client, Outgoing, Settings
 from flowdsl.compiler import new_run, prepare
-from flowdsl.errors import BrokerError, StepFailed, StopTimeout
+from flowdsl.errors import BrokerError, RunTimeout, StepFailed, StopTimeout
 from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.processing.loop import Loop
 from flowdsl.reactive.workers import Job, Tools, WorkerPlan, Workers
@@ -18,6 +18,7 @@ from flowdsl.stages.segment import Segment
 from flowdsl.stages.switch import Switch
 from flowdsl.stages.writing import WriteKernel
 from flowdsl.testing.simulation.consumer import SimulatedConsumer
+from flowdsl.testing.simulation.errand import Errand
 from flowdsl.testing.simulation.faults import Dice, FaultyStage, Risk, SimulatedFault
 from flowdsl.testing.simulation.producer import Epochs, SimulatedProducer
 from flowdsl.testing.simulation.risky import risky
@@ -59,14 +60,16 @@ class Member:
         self,
         number: int,
         scene: Scene,
+        errand: Errand,
         consumer: SimulatedConsumer,
         dice: Dice,
         clock: VirtualClock,
         got: Got,
         tell: Callable[[Member, str], None],
+        ending: Callable[[Member], Callable[[], None]],
     ) -> None:
-        self.number, self.consumer, self._dice, self._clock, self._got = number, consumer, dice, clock, got
-        self._scene, self._tell = scene, tell
+        self.number, self.consumer, self._dice, self.clock, self._got = number, consumer, dice, clock, got
+        self._scene, self.errand, self._tell, self._ending = scene, errand, tell, ending
         self.risk = Risk(dice, clock, self._signalled)
         self.has_time = dice.calm
         """Whether it began when nothing went wrong any more, with time enough for all that it may be asked."""
@@ -86,6 +89,7 @@ class Member:
         self._switch: Switch = run.switch
         self.counts = run.counts
         weather = dice.weather
+        self.join_timeout, self.stop_timeout = weather.join_timeout, weather.stop_timeout
         self.loop = Loop(
             consumer,
             scene.topics,
@@ -93,8 +97,10 @@ class Member:
             clock=clock,
             switch=run.switch,
             policy=CommitPolicy(weather.commit_seconds, weather.commit_messages),
-            join_timeout=weather.join_timeout,
-            stop_timeout=weather.stop_timeout,
+            bounds=errand.bounds(clock),
+            timeout=errand.timeout,
+            join_timeout=self.join_timeout,
+            stop_timeout=self.stop_timeout,
         )
         self.is_finished = False
 
@@ -119,6 +125,11 @@ class Member:
     def given_up(self) -> int:
         """How often its flow went on without what had failed."""
         return sum(count.failed for count in self.counts.values())
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether something went wrong, or somebody asked it to stop, so that it does not end by itself."""
+        return self.error is not None or self._switch.stopping
 
     def begin(self) -> None:
         self.loop.begin()
@@ -154,17 +165,19 @@ class Member:
         self._switch.stop()
 
     def _end(self, error: Exception | None) -> None:
-        self.is_alive = False
+        self.is_alive, self.error = False, error
+        ended = self._ending(self)
         try:
             self.loop.end(error)
         except Exception as raised:  # noqa: BLE001  # judged below
             self.error = raised
+        ended()
 
     @property
     def unexpected(self) -> BaseException | None:
         """What it died of, if nobody made it."""
         error = self.error
-        if error is None or isinstance(error, SimulatedFault | BrokerError | StopTimeout | AllStuckError):
+        if error is None or isinstance(error, SimulatedFault | BrokerError | RunTimeout | StopTimeout | AllStuckError):
             return None
         if isinstance(error, StepFailed) and isinstance(error.__cause__, SimulatedFault | BrokerError | TimeoutError):
             return None
@@ -179,7 +192,7 @@ class Member:
     def _faulty(self, stage: ProcessingStrategy[Any], names: tuple[str, ...]) -> ProcessingStrategy[Any]:
         if isinstance(stage, Segment):
             stage.kernels = tuple(self._risky(kernel) for kernel in stage.kernels)
-        return FaultyStage(stage, self._dice, self._clock, fails=bool(names))
+        return FaultyStage(stage, self._dice, self.clock, fails=bool(names))
 
     def _risky(self, kernel: Fusable) -> Fusable:
         """Sinks have their own risk; a record that is skipped or a dead letter by chance would look lost."""
@@ -208,7 +221,7 @@ class Member:
         def arrived(outgoing: Outgoing, epochs: Epochs) -> None:
             self.got(outgoing.topic, outgoing, epochs)
 
-        producer = SimulatedProducer(self._dice, self._clock, arrived, self.epochs, fails=self._scene.refuses)
+        producer = SimulatedProducer(self._dice, self.clock, arrived, self.epochs, fails=self._scene.refuses)
         self._producers.append(producer)
         return producer
 

@@ -5,6 +5,7 @@ It stands outside the flow: it knows the records, the broker's logs, and what re
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
@@ -21,8 +22,9 @@ ALL_CHECKS = frozenset(
 """``lost``: at the end the sinks have everything. ``ahead``: when an offset is committed they have all below it, and the
 log has it. ``backward``: within an assignment a commit never goes back, and what is committed is not read again.
 ``foreign``: only owners commit. ``overlap``: one commit of a member at a time. ``order``: per partition, up to replays.
-``twice``: the sinks get nothing again that was not read again. ``bounded``: what is in flight. ``converges``: once nothing
-goes wrong any more, all is delivered and committed, and who has to stop or to give something up leaves nothing undone.
+``twice``: the sinks get nothing again that was not read again. ``bounded``: what is in flight, every wait, and the time
+without a read. ``converges``: once nothing goes wrong any more, all is delivered and committed, and who has to stop or to
+give something up leaves nothing undone; whoever ends, whatever ended it, commits what it delivered if there is time.
 ``raised``: nobody dies of what nothing in the simulation did to it."""
 MOST_IN_FLIGHT = 20_000
 
@@ -170,6 +172,29 @@ class Oracle:
                 self.broken(
                     "backward", f"{partition} is to be read again from {offset}, but is committed at {committed}"
                 )
+
+    def left(self, member: int, epochs: Mapping[Partition, int], committed: Mapping[Partition, int]) -> None:
+        """A member ended that had time for it: what it delivered of these, with all before it, is committed."""
+        for partition, offset in sorted(committed.items()):
+            done = self._delivered_from(partition, offset, member, epochs.get(partition, 0))
+            if done > offset:
+                text = f"member {member} ended in order and delivered {partition} up to {done}, but committed {offset}"
+                self.broken("converges", text)
+
+    def _delivered_from(self, partition: Partition, offset: int, member: int, epoch: int) -> int:
+        """Behind the last record from there on that a member delivered, when it read last, with all before it."""
+        log, done = self.logs.setdefault(partition, Ledger()), offset
+        for position in range(bisect_left(log.offsets, offset), len(log.offsets)):
+            wanted = self._wanted_of(log.records[position])
+            if any(self._times[member, epoch, atom] < count for atom, count in wanted.items()):
+                break
+            done = log.offsets[position] + 1 if wanted else done
+        return done
+
+    def written(self, partition: Partition, start: int, stop: int) -> int:
+        """How many records the log has between two offsets."""
+        offsets = self.logs.setdefault(partition, Ledger()).offsets
+        return bisect_left(offsets, stop) - bisect_left(offsets, start)
 
     def missing(self) -> str | None:
         """What the sinks should have of what was written so far, and do not."""

@@ -70,6 +70,7 @@ def _come_to_rest(world: World) -> None:
     held = world.oracle.missing()
     if held is None and world.dice.weather.commit_seconds is not None:
         held = _uncommitted(world, {p: at for member in world.alive for p, at in member.consumer.arrived.items()})
+    held = held or next(filter(None, (_lagging(world, member) for member in world.alive)), None)
     if held is not None:
         world.oracle.broken("converges", f"the members are at rest, but {held}")
         world.oracle.raise_violation()
@@ -128,6 +129,15 @@ def _stop_in_peace(world: World, member: Member) -> None:
     if world.stop_if_alive(member):
         stopped()
         world.oracle.raise_violation()
+
+
+def _lagging(world: World, member: Member) -> str | None:
+    """What a member at rest did not commit, although its policy wants that of so many records."""
+    consumer, most = member.consumer, world.dice.weather.commit_messages
+    count = sum(world.oracle.written(p, consumer.arrived[p], at) for p, at in consumer.positions.items())
+    if most is None or count < most:
+        return None
+    return f"member {member.number} did not commit {count} records, where it commits every {most}"
 
 
 def _check_committed(world: World) -> None:

@@ -9,10 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flowdsl.operators.distinct import Distinct
+from flowdsl.operators.flat_map import FlatMap
 from flowdsl.operators.produce import ProduceTo
 from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.operators.take import Take
 from flowdsl.operators.through import Through
+from flowdsl.operators.unbatch import Unbatch
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.names import NamedPlan, named
 from flowdsl.plan.nodes import Operator, Plan
@@ -64,6 +66,17 @@ class Scene(Struct, frozen=True):
     def has_memory(self) -> bool:
         """Whether what a value brings about depends on the one before."""
         return any(isinstance(step.operator, Distinct) for step in named(self.plan).all_steps())
+
+    @property
+    def delivers_alone(self) -> bool:
+        """Whether a record is done once the sinks have it: no branch can fail beside it, and no group is done with it."""
+        steps = list(named(self.plan).all_steps())
+        splits = any(isinstance(step.operator, Unbatch | FlatMap) for step in steps)
+        grouped = any(step.operator.groups for step in steps)
+        is_one_way = is_single(self.plan) and not any(
+            step.branches or step.dead_letters or _waits(step.operator) for step in steps
+        )
+        return is_one_way and not (self.has_foreign or (grouped and splits))
 
     def failing_groups(self, policy: type[ErrorPolicy]) -> list[str]:
         """The steps where several records fail together and that policy applies."""
@@ -128,6 +141,11 @@ def _within(operator: Operator) -> float:
     seconds: float | None = getattr(operator, "within", None)
     slow: Concurrency | None = getattr(operator, "slow", None)
     return (seconds or 0.0) + _retried(operator) + (0.0 if slow is None else SLOWEST)
+
+
+def _waits(operator: Operator) -> bool:
+    """Whether other records may be done while one is under way."""
+    return getattr(operator, "slow", None) is not None or isinstance(operator.on_error, Retry)
 
 
 def _retried(operator: Operator) -> float:

@@ -9,7 +9,9 @@ from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.local.waiter import NoWait
 from flowdsl.brokers.protocols import Outgoing
 from flowdsl.stages.switch import GRACE
+from flowdsl.testing.simulation.conduct import Conduct
 from flowdsl.testing.simulation.consumer import SimulatedConsumer, named
+from flowdsl.testing.simulation.errand import Errand
 from flowdsl.testing.simulation.faults import SESSION, Dice
 from flowdsl.testing.simulation.member import Member
 from flowdsl.testing.simulation.oracle import Oracle
@@ -48,6 +50,7 @@ class World:
         self.trace: list[str] | None = [] if keeps_trace else None
         self.client = LocalClient(clock=self.clock, waiter=NoWait(), accepts_stale_commits=True)
         self.topics = Topics(scene, self.client, dice, oracle.wrote)
+        self.conduct = Conduct(oracle, scene)
         self.alive: list[Member] = []
         self._vanished: list[SimulatedConsumer] = []
         self._frozen: dict[int, float] = {}
@@ -92,6 +95,7 @@ class World:
         self.clock.sleeps = 0
         given_up = member.given_up
         member.turn()
+        self.conduct.turned(member, now)
         if member.given_up > given_up:
             self.last_event = self.clock()
         self.oracle.in_flight(member.number, member.loop.gate.in_flight)
@@ -106,10 +110,13 @@ class World:
         }
         inner = self.client.consumer(group_id=GROUP, settings=settings)
         consumer = SimulatedConsumer(
-            inner, self.dice, self.clock, lambda text: self._consumer_tells(number, text), self
+            inner, self.dice, self.clock, lambda text: self._note(f"member {number}", text), self
         )
-        member = Member(number, self.scene, consumer, self.dice, self.clock, self._got, self.tell)
-        self.tell(member, "joins")
+        errand = Errand.drawn(self.dice, self.topics.ends)
+        member = Member(
+            number, self.scene, errand, consumer, self.dice, self.clock, self._got, self.tell, self.conduct.ending
+        )
+        self.tell(member, f"joins{errand}")
         member.begin()
         self.alive.append(member)
 
@@ -182,16 +189,31 @@ class World:
             self.oracle.broken("overlap", f"{named(offsets)} is to be committed before the last commit was answered")
         self.oracle.committing(consumer.life, offsets, owned, ends)
 
+    def reading(self, consumer: SimulatedConsumer) -> None:
+        """A read of a member brings records."""
+        self.last_event = self.clock()
+        member = self._of(consumer)
+        if member is not None:
+            self.conduct.reads(member)
+
     def seeking(self, consumer: SimulatedConsumer, offsets: Mapping[Partition, int]) -> None:
         """A member goes back to what it has not done."""
         self.oracle.seeking(consumer.life, offsets)
 
     def giving_up(self, consumer: SimulatedConsumer, partitions: Collection[Partition]) -> Callable[[], None]:
-        """A member that is asked to give these up when nothing goes wrong leaves nothing of them undone."""
-        member = next((each for each in self.alive if each.consumer is consumer), None)
-        if member is None or not member.has_time:
+        """Nobody takes long for that; a member that is asked to when nothing goes wrong leaves nothing of them undone."""
+        member = self._of(consumer)
+        if member is None:
             return lambda: None
-        return self.all_done(member, partitions)
+        checks = [self.conduct.giving_up(member)]
+        if member.has_time:
+            checks.append(self.all_done(member, partitions))
+
+        def check() -> None:
+            for each in checks:
+                each()
+
+        return check
 
     def all_done(self, member: Member, partitions: Collection[Partition]) -> Callable[[], None]:
         """What that member has handed on of these now has to be committed when the result is called.
@@ -213,10 +235,8 @@ class World:
 
         return check
 
-    def _consumer_tells(self, number: int, text: str) -> None:
-        if text.startswith("reads"):
-            self.last_event = self.clock()
-        self._note(f"member {number}", text)
+    def _of(self, consumer: SimulatedConsumer) -> Member | None:
+        return next((each for each in self.alive if each.consumer is consumer), None)
 
     def tell(self, member: Member | None, text: str) -> None:
         """A line for the trace."""
