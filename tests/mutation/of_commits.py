@@ -191,4 +191,45 @@ COMMITS = (
         "free = mine - self.owners.keys()",
         "free = mine - held",
     ),
+    Mutant(
+        "commits by number are never due",
+        "5: what is done is committed in time",
+        "processing/gate.py",
+        "return messages is not None and self._done_since() >= messages",
+        "return False",
+    ),
+    Mutant(
+        "the last commit is sent once",
+        "5: a commit that was lost is repeated",
+        "processing/gate.py",
+        """            if isinstance(self.error, _FINAL):
+                break
+""",
+        """            break
+""",
+    ),
+    Mutant(
+        "a rebalance waits as long as the work takes",
+        "8: join up to the deadline, for a rebalance a part of the broker's patience",
+        "processing/membership.py",
+        "self._seconds = min(consumer.poll_interval / SHARE, join_timeout)",
+        "self._seconds = 1000.0 + 0.0 * join_timeout",
+    ),
+    Mutant(
+        "nothing is finished once a step failed",
+        "7: everything before a failing record is completed",
+        "processing/loop.py",
+        """            if not self.compiled:
+                self.pipelines.drop()
+""",
+        """            self.pipelines.drop()
+""",
+    ),
+    Mutant(
+        "what was read beyond the end counts as done",
+        "1: a committed offset means that every lower record is done",
+        "processing/bounds.py",
+        "positions = {p: min(offset, ends.get(p, offset)) for p, offset in records.positions.items()}",
+        "positions = dict(records.positions)",
+    ),
 )

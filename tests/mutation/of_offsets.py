@@ -149,4 +149,11 @@ OFFSETS = (
         """                if False:
 """,
     ),
+    Mutant(
+        "a position without records is passed over",
+        "3: an idle loop passes an empty chunk when the position moved",
+        "processing/feeder.py",
+        "if not (len(records) or (records.positions and self._before_each is None)):",
+        "if not len(records):",
+    ),
 )

@@ -292,4 +292,25 @@ STAGES = (
         "return chunk.origins.column(part)",
         "return [chunk.origins.column(part)[0]] * len(chunk)",
     ),
+    Mutant(
+        "paused partitions are read on",
+        "10: every queue is bounded: while records wait, nothing new is read",
+        "processing/feeder.py",
+        "            self._consumer.pause(self._assigned)\n",
+        "",
+    ),
+    Mutant(
+        "nobody reads while records wait",
+        "9: a member that is paused is read, so that its group does not take it for dead",
+        "processing/feeder.py",
+        "return self._paused or (self._waiting_since is not None and self._clock() - self._waiting_since >= PAUSE_AFTER)",
+        "return False",
+    ),
+    Mutant(
+        "the result of a value that cannot be used is taken for that of the next",
+        "1: it is the failing record that is dead-lettered",
+        "stages/segment.py",
+        "rest = Work(index, chunk.tail(at), results[at + 1 :])",
+        "rest = Work(index, chunk.tail(at), results[at:])",
+    ),
 )
