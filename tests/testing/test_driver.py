@@ -264,6 +264,20 @@ def test_revoked_partition_goes_on_where_it_was_committed() -> None:
     assert driver.outputs == [b"a", b"b"]
 
 
+def test_partitions_that_are_added_leave_a_group_open() -> None:
+    driver = Driver(orders(batch(3), sink(nothing)))
+    driver.assign(0)
+    driver.send(b"a")
+    driver.send(b"b")
+    driver.run_until_idle()
+    driver.assign(1)
+    driver.run_until_idle()
+    assert (driver.outputs, driver.in_flight) == ([], 2)
+    driver.send(b"c", partition=1)
+    driver.close()
+    assert (driver.outputs, driver.committed) == ([[b"a", b"b", b"c"]], {ORDERS: 2, SECOND: 1})
+
+
 def test_failure_in_the_drain_of_a_revocation_ends_the_flow() -> None:
     def fail(_: object) -> None:
         raise OSError("full")
