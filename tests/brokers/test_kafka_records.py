@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdsl.brokers.kafka.places import Places
-from flowdsl.brokers.kafka.records import KafkaRecords
+from flowdsl.brokers.kafka.records import KafkaRecords, as_datetime
 from flowdsl.types import Partition, Topic
 
 PLACES = Places()
@@ -89,3 +90,19 @@ def test_only_who_asked_for_more_than_values_gets_keys(values_only: bool) -> Non
     records = as_read([(0, 7), (0, 8)], known=True, values_only=values_only)
     assert list(records.column("key")) == ([None, None] if values_only else [b"k", b"k"])
     assert records.record(1).key == (None if values_only else b"k")
+
+
+@pytest.mark.parametrize(
+    ("clock", "milliseconds", "moment"),
+    [
+        (TIMESTAMP_CREATE_TIME, 1_700_000_000_123, datetime(2023, 11, 14, 22, 13, 20, 123_000, tzinfo=UTC)),
+        (TIMESTAMP_LOG_APPEND_TIME, 0, datetime(1970, 1, 1, tzinfo=UTC)),
+        (TIMESTAMP_CREATE_TIME, 253_402_300_799_999, datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)),
+        (TIMESTAMP_CREATE_TIME, 253_402_300_800_000, None),
+        (TIMESTAMP_CREATE_TIME, 2**63 - 1, None),
+        (TIMESTAMP_CREATE_TIME, -1, None),
+        (TIMESTAMP_NOT_AVAILABLE, 1_700_000_000_123, None),
+    ],
+)
+def test_timestamp_that_no_date_can_hold_is_none(clock: int, milliseconds: int, moment: datetime | None) -> None:
+    assert as_datetime(clock, milliseconds) == moment
