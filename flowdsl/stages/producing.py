@@ -76,7 +76,9 @@ class ProduceStage(Step[Any, Any]):
         return bool(self._under_way)
 
     def own_deadline(self) -> float | None:
-        return min(self._under_way[0].again.values(), default=None) if self._under_way else None
+        if not self._under_way or not self._under_way[0].is_answered:
+            return None  # nothing is sent again before that, and answers come when they come
+        return min(self._under_way[0].again.values(), default=None)
 
     def join(self, timeout: float | None = None) -> None:
         if timeout is not None or self._step.run.switch.stopping:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
 import pytest
 
 from flowdsl import LocalBroker, Partition, StepFailed, Topic, dead_letter, immediately, retry
-from flowdsl.errors import DeliveryFailed
-from flowdsl.types import Record
+from flowdsl.brokers.protocols import Delivery, Outgoing
+from flowdsl.compiler.compiling import prepare
+from flowdsl.compiler.factory import new_run
+from flowdsl.errors import BrokerError, DeliveryFailed
+from flowdsl.testing import VirtualClock
+from flowdsl.types import Message, Record
+from tests.stages.rows import Rows
 
 PATIENCE = 60.0
 PLACE = Partition(Topic("orders"), 0)
@@ -85,3 +92,54 @@ def test_a_stop_does_not_wait_for_what_is_to_be_produced_again_much_later(broker
         handle.join(0.01)
     handle.stop(timeout=PATIENCE)
     assert broker.committed("g") == {PLACE: 2}
+
+
+class Desk:
+    """The test is the broker: it has room for so many records, and answers the oldest when it likes."""
+
+    def __init__(self) -> None:
+        self.room = 2
+        self.sent: deque[tuple[Delivery, int]] = deque()
+
+    def expect(self, topic: str) -> None:
+        """Any topic will do."""
+
+    def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
+        taken = min(len(records), self.room - len(self.sent))
+        self.sent += [(delivery, first + index) for index in range(taken)]
+        delivery.waiting += taken
+        return taken
+
+    def poll(self) -> None:
+        """Answers are given at once."""
+
+    def answer(self, error: BrokerError | None = None) -> None:
+        delivery, index = self.sent.popleft()
+        delivery.report(index, error)
+
+
+def test_what_finds_no_room_to_be_produced_again_waits_for_answers_and_for_no_moment_that_is_over():
+    clock, desk, committed = VirtualClock(), Desk(), dict[Partition, int]()
+    broker = LocalBroker()
+    flow = broker.source("orders", group_id="g") | broker.sink("out", on_error=retry(3, first=1.0, most=1.0))
+    run = new_run(clock, producer=lambda *_: desk)
+    stages = prepare(flow.plan, run).create_with_partitions(
+        lambda offsets, force=False: committed.update(offsets),
+        {PLACE: 0},  # see Commit
+    )
+    stages.submit(Message(Rows([(PLACE, 0), (PLACE, 1)], {PLACE: 2})))
+    for _ in range(2):
+        desk.answer(DeliveryFailed("refused"))
+    stages.poll()
+    assert 0.0 < (stages.next_deadline() or 0.0) - clock() <= 1.0
+    desk.room = 1
+    clock.advance(1.0)
+    stages.poll()
+    assert (len(desk.sent), stages.next_deadline()) == (1, None)
+    desk.answer()
+    stages.poll()
+    assert (len(desk.sent), committed) == (1, {})
+    desk.answer()
+    stages.poll()
+    assert committed == {PLACE: 2}
+    run.shutdown()
