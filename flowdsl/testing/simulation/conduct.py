@@ -68,9 +68,9 @@ class Conduct:
         return check
 
     def _committed_what_it_delivered(self, member: Member) -> None:
-        """Of one partition: among several it is the order of arrival that decides what may be committed."""
+        """If it never read but one partition: among several the order of arrival decides what may be committed."""
         partitions = member.loop.membership.partitions
-        if self._tells and len(partitions) == 1:
+        if self._tells and len(partitions) == len(member.consumer.epochs) == 1:
             committed = {each: member.consumer.arrived[each] for each in partitions}
             self._oracle.left(member.number, member.consumer.epochs, committed)
 
