@@ -34,6 +34,8 @@ library_log = logging.getLogger("flowdsl.librdkafka")
 _SERVERS = ("bootstrap.servers", "metadata.broker.list")
 _SECRET = re.compile(r"password|secret|passphrase|\.pem$|key|token|sasl\.oauthbearer|ssl_")
 _SHORTEST_SECRET = 3
+_REFUSALS = (KafkaException, SystemError, TypeError, ValueError)
+"""What making a handle raises; the second where a callback raised meanwhile."""
 
 
 class QuietLog:
@@ -138,12 +140,7 @@ def made(make: Callable[[dict[str, Any]], T], configuration: dict[str, Any]) -> 
     tokens = Tokens(configuration.get("oauth_cb"))
     try:
         return make({**configuration, "oauth_cb": tokens} if callable(tokens.ask) else configuration)
-    except (
-        KafkaException,
-        SystemError,
-        TypeError,
-        ValueError,
-    ) as refused:  # SystemError: an exception in two callbacks
+    except _REFUSALS as refused:
         error = error_of(refused)
     if tokens.raised is not None or error.code() == KafkaError.SASL_AUTHENTICATION_FAILED:
         why = error.str() if tokens.raised is None else f"it raised {told(tokens.raised)}"
