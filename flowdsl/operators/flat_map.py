@@ -24,6 +24,10 @@ class FlatMap(Calling, Chaining, Generic[F_co]):
 
     word = "flat_map"
 
+    @property
+    def splits(self) -> bool:
+        return True
+
     def __call__(self: FlatMap[Callable[[T], Iterable[U] | Awaitable[Iterable[U]]]], up: Flow[T], /) -> Flow[U]:
         flow: Flow[U] = put(self, up)
         return flow

@@ -33,6 +33,10 @@ class Unbatch(Operator):
     def __ror__(self, first: Callable[[X], Flow[Iterable[T]]], /) -> Fragment[X, Flow[T]]:
         return compose(first, self)
 
+    @property
+    def splits(self) -> bool:
+        return True
+
     def lower(self, build: Build) -> tuple[Part, ...]:
         return (FlatMapKernel(build.step, build.handler, _itself),)
 

@@ -123,6 +123,11 @@ class Operator(Node):
         return False
 
     @property
+    def splits(self) -> bool:
+        """Whether several values, or none, may come of one."""
+        return False
+
+    @property
     def looks_at_records(self) -> bool:
         """Whether keys, headers or timestamps of records are wanted here."""
         return False

@@ -9,12 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flowdsl.operators.distinct import Distinct
-from flowdsl.operators.flat_map import FlatMap
 from flowdsl.operators.produce import ProduceTo
 from flowdsl.operators.source import BrokerSource, leaves
 from flowdsl.operators.take import Take
 from flowdsl.operators.through import Through
-from flowdsl.operators.unbatch import Unbatch
 from flowdsl.plan.concurrency import Concurrency
 from flowdsl.plan.names import NamedPlan, named
 from flowdsl.plan.nodes import Operator, Plan
@@ -71,7 +69,7 @@ class Scene(Struct, frozen=True):
     def delivers_alone(self) -> bool:
         """Whether a record is done once the sinks have it: no branch can fail beside it, and no group is done with it."""
         steps = list(named(self.plan).all_steps())
-        splits = any(isinstance(step.operator, Unbatch | FlatMap) for step in steps)
+        splits = any(step.operator.splits for step in steps)
         grouped = any(step.operator.groups for step in steps)
         is_one_way = is_single(self.plan) and not any(
             step.branches or step.dead_letters or _waits(step.operator) for step in steps
