@@ -18,6 +18,7 @@ from flowdsl.brokers.kafka.supply import Supply
 from flowdsl.brokers.kafka.trouble import Trouble
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.protocols import Topics
+from flowdsl.errors import BrokerError
 from flowdsl.types import Partition
 
 AT_ONCE = 250
@@ -47,22 +48,27 @@ class Reading:
         asked = min(limit, AT_ONCE) if self._values_only else limit
         records = KafkaRecords(values_only=self._values_only)
         self._begin(records, membership, topics, asked, timeout)
-        while len(records) == asked < limit and records.positions:
+        touched: Collection[Partition] = ()
+        while not touched and len(records) == asked < limit and records.positions:
             more = min(AT_ONCE, limit - asked)
             asked += more
             touched = self._go_on(records, membership, topics, more)
-            if touched:
-                return records.without(touched)
-        return records
+        self._trouble.raise_stored(membership)
+        if len(records):
+            self._weather.came_back()
+        return records.without(touched) if touched else records
 
     def _begin(
         self, records: KafkaRecords, membership: Group | Alone, topics: Topics, limit: int, timeout: float
     ) -> None:
-        messages = self._take(membership, limit, timeout)
+        try:
+            messages = self._supply.take(limit, timeout)
+        except KafkaException as failure:
+            raise self._fatal(failure) from None
+        self._trouble.raise_stored(membership)
         positions: Mapping[Partition, int] = {}
-        touched = {*self._assignment.moved, *membership.waiting}
-        if touched:
-            messages = self._settled(messages, touched)
+        if self._assignment.moved or membership.waiting:
+            messages = self._settled(messages, {*self._assignment.moved, *membership.waiting})
         elif self._supply.is_drained:
             positions = self._assignment.progress()
         self._add(records, messages, positions, topics)
@@ -73,21 +79,20 @@ class Reading:
         """Add what else is there; or return the partitions that changed hands. What was read then is put aside: there are
         no positions behind it, and there are some behind what was read before.
         """
-        messages = self._take(membership, limit, 0.0)
-        touched = {*self._assignment.moved, *membership.waiting}
-        if touched:
-            self._supply.put_aside(self._settled(messages, touched))
-        else:
-            self._add(records, messages, self._assignment.progress(), topics)
-        return touched
-
-    def _take(self, membership: Group | Alone, limit: int, timeout: float) -> list[Message]:
         try:
-            messages = self._supply.take(limit, timeout)
-        except KafkaException as failure:  # fatal ones are raised instead of told
-            raise sorted_error(error_of(failure), "reading", self._name) from None
-        self._trouble.raise_stored(membership)
-        return messages
+            messages = self._supply.more(limit)
+        except KafkaException as failure:
+            raise self._fatal(failure) from None
+        if self._assignment.moved or membership.waiting:
+            touched = {*self._assignment.moved, *membership.waiting}
+            self._supply.put_aside(self._settled(messages, touched))
+            return touched
+        self._add(records, messages, self._assignment.progress(), topics)
+        return ()
+
+    def _fatal(self, failure: KafkaException) -> BrokerError:
+        """Errors of that kind are raised by librdkafka, instead of told."""
+        return sorted_error(error_of(failure), "reading", self._name)
 
     def _add(
         self, records: KafkaRecords, messages: list[Message], positions: Mapping[Partition, int], topics: Topics
@@ -98,8 +103,6 @@ class Reading:
                 if message.error() is not None:
                     self._trouble.handle(message, topics)
             messages = [message for message in messages if message.error() is None]
-        if messages:
-            self._weather.came_back()
         records.take(messages, positions, self._supply.places)
 
     def _settled(self, messages: list[Message], touched: Collection[Partition]) -> list[Message]:

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
+from attrs import define
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from flowdsl.brokers.kafka.places import Places
@@ -20,7 +21,8 @@ from flowdsl.records import RecordPart, Records
 from flowdsl.types import Partition, Record
 
 
-class Run(NamedTuple):
+@define
+class Run:
     """Records of one partition that follow each other. ``start``: the index of the first of them in its read."""
 
     start: int
@@ -52,11 +54,13 @@ class KafkaRecords(Records):
     def _take_places(self, partition: Partition, offsets: Sequence[int]) -> None:
         """Of the next records. Neighbours of one partition are one run."""
         runs = self.runs
-        if runs and runs[-1].partition == partition:
-            start, _, before = runs[-1]
-            runs[-1] = Run(start, partition, _one_behind_the_other(before, offsets))
+        last = runs[-1] if runs else None
+        if last is None:
+            runs.append(Run(0, partition, offsets))
+        elif last.partition != partition:
+            runs.append(Run(last.start + len(last.offsets), partition, offsets))
         else:
-            runs.append(Run(runs[-1].start + len(runs[-1].offsets) if runs else 0, partition, offsets))
+            last.offsets = _one_behind_the_other(last.offsets, offsets)
 
     def __len__(self) -> int:
         return len(self._payload)
@@ -81,8 +85,8 @@ class KafkaRecords(Records):
 
     def place(self, index: int) -> tuple[Partition, int]:
         runs = self.runs
-        start, partition, offsets = runs[0] if len(runs) == 1 else runs[bisect_right(runs, index, key=_START) - 1]
-        return partition, offsets[index - start]
+        run = runs[0] if len(runs) == 1 else runs[bisect_right(runs, index, key=_START) - 1]
+        return run.partition, run.offsets[index - run.start]
 
     def record(self, index: int) -> Record[Any]:
         partition, offset = self.place(index)
@@ -137,23 +141,24 @@ def _one_behind_the_other(before: Sequence[int], after: Sequence[int]) -> Sequen
 
 def _runs_of(
     messages: list[Any], positions: Mapping[Partition, int], places: Places
-) -> Iterator[tuple[Partition, Sequence[int]]]:
+) -> Sequence[tuple[Partition, Sequence[int]]]:
     """Each message is asked where several partitions moved, or offsets are missing between the first and the last."""
     if not messages:
-        return
+        return ()
     first, last = messages[0], messages[-1]
     begin, end = first.offset(), last.offset() + 1
     if len(positions) == 1 and end - begin == len(messages):  # they ascend
         (only,) = positions
         if only == places[first.topic(), first.partition()] == places[last.topic(), last.partition()]:
-            yield only, range(begin, end)
-            return
+            return ((only, range(begin, end)),)
     offsets = list(map(Message.offset, messages))
-    stop = 0
     of_each: Iterator[Any] = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+    found: list[tuple[Partition, Sequence[int]]] = []
+    stop = 0
     for place, same in groupby(of_each):
         start, stop = stop, stop + len(list(same))
-        yield places[place], _ascending(offsets[start:stop])
+        found.append((places[place], _ascending(offsets[start:stop])))
+    return found
 
 
 def _ascending(offsets: list[Any]) -> Sequence[int]:

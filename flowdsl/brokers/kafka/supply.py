@@ -55,10 +55,19 @@ class Supply:
                 messages.append(first)
                 if limit > 1:
                     messages += self._handle.consume(limit - 1, 0)
-        self._was_full = len(messages) == limit
-        self._count(len(messages))
-        if messages:
-            self._learn(messages)
+        self._note(messages, limit)
+        now = self._clock()
+        if now >= self._since + RATE_SECONDS:
+            self._is_fast = self._counted >= FAST * (now - self._since)
+            self._counted, self._since = 0, now
+        return messages
+
+    def more(self, limit: int) -> list[Message]:
+        """What else there is, with nothing put aside and nothing to wait for. Little is done here, many times a second."""
+        if limit > self.most:
+            limit = self.most
+        messages = self._handle.consume(limit, 0)
+        self._note(messages, limit)
         return messages
 
     def _again(self, limit: int) -> list[Message]:
@@ -89,13 +98,14 @@ class Supply:
     def partition_of(self, message: Message) -> Partition:
         return self.places[message.topic() or "", message.partition() or 0]
 
-    def _count(self, more: int) -> None:
-        now, self._counted = self._clock(), self._counted + more
-        if now >= self._since + RATE_SECONDS:
-            self._is_fast = self._counted >= FAST * (now - self._since)
-            self._counted, self._since = 0, now
-
-    def _learn(self, messages: list[Message]) -> None:
-        """As many as fit the bytes of one read, going by the largest of a few; twice as many as before at most."""
-        largest = max(map(len, messages[:: max(1, len(messages) // SAMPLE)]))
-        self.most = max(1, min(2 * max(self.most, FIRST_READ), READ_BYTES // max(1, largest)))
+    def _note(self, messages: list[Message], limit: int) -> None:
+        """How many came, and how many fit the bytes of one read, going by the largest of a few: twice as many as before at
+        most.
+        """
+        count = len(messages)
+        self._counted += count
+        self._was_full = count == limit
+        if count:
+            most = READ_BYTES // (max(map(len, messages[:: count // SAMPLE or 1])) or 1) or 1
+            grown = 2 * (self.most if self.most > FIRST_READ else FIRST_READ)
+            self.most = most if most < grown else grown
