@@ -34,8 +34,7 @@ class Clock(Protocol):
 class SystemClock:
     """The clock of the machine."""
 
-    def __call__(self) -> float:
-        return time.monotonic()
+    __call__ = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from flowdsl.types import BaseValue, Partition, Record
 
 RecordPart = Literal["key", "headers", "timestamp"]
-SAMPLE = 16
+SAMPLE = 8
 
 
 class Records(BaseValue[list[Any]]):

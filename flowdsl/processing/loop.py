@@ -112,7 +112,8 @@ class Loop:
                     self._poll(pipeline)  # what it reported meanwhile can be believed then
             except InvalidMessage as invalid:
                 self._handle_invalid(invalid)
-        self._raise_invalid()
+        if self._invalid is not None:
+            self._raise_invalid(self._invalid)
         self.gate.turn()
 
     def finish(self) -> None:
@@ -200,13 +201,12 @@ class Loop:
             self._invalid.done(offsets)
         self.gate(offsets if self._invalid is None else {}, force)
 
-    def _raise_invalid(self) -> None:
+    def _raise_invalid(self, invalid: InvalidRecords) -> None:
         """No call of a pipeline is under way: what invalid records do not hold back may be committed."""
-        if self._invalid is not None:
-            self.gate(self._invalid.safe())
-            failure = self._invalid.failure()
-            if failure is not None:
-                raise failure
+        self.gate(invalid.safe())
+        failure = invalid.failure()
+        if failure is not None:
+            raise failure
 
     def _handle_invalid(self, invalid: InvalidMessage) -> None:
         if self._invalid is None:

@@ -101,8 +101,9 @@ class Grouping:
         return (Chunk(groups, mark, Grouped(origins)),)
 
     def advance(self) -> Sequence[Chunk[Any]]:
-        deadline = self.deadline()
-        return self.flush() if deadline is not None and self._clock() >= deadline else ()
+        if self._since is None or self._within is None or self._clock() < self._since + self._within:
+            return ()
+        return self.flush()
 
     def flush(self) -> Sequence[Chunk[Any]]:
         if not self._values:

@@ -56,9 +56,11 @@ class Segment(Step[Any, Any]):
         chunk: Any = message.value  # between stages there are chunks only
         if self._ended:
             return
-        self._top = max(self._top, chunk.mark)
+        if chunk.mark > self._top:
+            self._top = chunk.mark
         self._enter(chunk)
-        self._run()
+        if self._work:
+            self._run()
 
     def has_room(self) -> bool:
         if self._outbox or self._work:
@@ -165,19 +167,20 @@ class Segment(Step[Any, Any]):
         if self._parking.works:
             chunk = copy(chunk)  # other branches may have the same one
             chunk.mark = min(chunk.mark, self._parking.floor(self._top))
-        if self._collector is not None:
-            self._emit_all(self._collector.add(chunk))
-        else:
+        if self._collector is None:
             self.emit(Message(chunk))
+        else:
+            self._emit_all(self._collector.add(chunk))
 
     def _through_calls(self, loop: Loop, index: int, chunk: Chunk[Any], attempts: int) -> Chunk[Any] | None:
         """Neighbouring calls. None: nothing goes on now, what there is to do was put on the stack."""
         passed = loop.passed()
         error = guarded(self._switch, chunk.values, loop.filling(passed))
         done = passed.records
-        out = loop.finish(chunk.head(done), passed)
+        is_whole = done == len(chunk.values)
+        out = loop.finish(chunk if is_whole else chunk.head(done), passed)
         if error is None:
-            if done < len(chunk.values):
+            if not is_whole:
                 self._end()
             return out
         rest = chunk.tail(done)

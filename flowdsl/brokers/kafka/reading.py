@@ -18,7 +18,6 @@ from flowdsl.brokers.kafka.supply import Supply
 from flowdsl.brokers.kafka.trouble import Trouble
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.protocols import Topics
-from flowdsl.errors import BrokerError
 from flowdsl.types import Partition
 
 AT_ONCE = 250
@@ -44,66 +43,52 @@ class Reading:
         self._trouble, self._weather, self._values_only = trouble, weather, values_only
 
     def read(self, membership: Group | Alone, topics: Topics, limit: int, timeout: float) -> KafkaRecords:
+        try:
+            return self._read(membership, topics, limit, timeout)
+        except KafkaException as failure:  # fatal errors are raised instead of told
+            raise sorted_error(error_of(failure), "reading", self._name) from None
+
+    def _read(self, membership: Group | Alone, topics: Topics, limit: int, timeout: float) -> KafkaRecords:
         limit = min(limit, self._supply.most)
-        asked = min(limit, AT_ONCE) if self._values_only else limit
-        records = KafkaRecords(values_only=self._values_only)
-        self._begin(records, membership, topics, asked, timeout)
-        touched: Collection[Partition] = ()
-        while not touched and len(records) == asked < limit and records.positions:
-            more = min(AT_ONCE, limit - asked)
-            asked += more
-            touched = self._go_on(records, membership, topics, more)
+        piece = min(limit, AT_ONCE) if self._values_only else limit
+        records, touched = KafkaRecords(values_only=self._values_only), set[Partition]()
+        messages, positions = self._first(membership, piece, timeout)
+        while True:
+            if any(map(Message.error, messages)):
+                messages = self._without_errors(messages, topics)
+            records.take(messages, positions, self._supply.places)
+            limit -= piece
+            if len(messages) < piece or limit <= 0 or not positions:
+                break
+            piece = min(piece, limit)
+            del messages[:]  # their memory is for the next ones
+            messages = self._supply.more(piece)
+            if self._assignment.moved:  # no positions are known behind these, and some are behind those before
+                touched = {*self._assignment.moved, *membership.waiting}
+                self._supply.put_aside(self._settled(messages, touched))
+                break
+            positions = self._assignment.progress()
         self._trouble.raise_stored(membership)
         if len(records):
             self._weather.came_back()
         return records.without(touched) if touched else records
 
-    def _begin(
-        self, records: KafkaRecords, membership: Group | Alone, topics: Topics, limit: int, timeout: float
-    ) -> None:
-        try:
-            messages = self._supply.take(limit, timeout)
-        except KafkaException as failure:
-            raise self._fatal(failure) from None
+    def _first(
+        self, membership: Group | Alone, limit: int, timeout: float
+    ) -> tuple[list[Message], Mapping[Partition, int]]:
+        """The first messages of a read, and where the consumer stands behind them, if that is known."""
+        messages = self._supply.take(limit, timeout)
         self._trouble.raise_stored(membership)
-        positions: Mapping[Partition, int] = {}
         if self._assignment.moved or membership.waiting:
-            messages = self._settled(messages, {*self._assignment.moved, *membership.waiting})
-        elif self._supply.is_drained:
-            positions = self._assignment.progress()
-        self._add(records, messages, positions, topics)
+            return self._settled(messages, {*self._assignment.moved, *membership.waiting}), {}
+        return messages, self._assignment.progress() if self._supply.is_drained else {}
 
-    def _go_on(
-        self, records: KafkaRecords, membership: Group | Alone, topics: Topics, limit: int
-    ) -> Collection[Partition]:
-        """Add what else is there; or return the partitions that changed hands. What was read then is put aside: there are
-        no positions behind it, and there are some behind what was read before.
-        """
-        try:
-            messages = self._supply.more(limit)
-        except KafkaException as failure:
-            raise self._fatal(failure) from None
-        if self._assignment.moved or membership.waiting:
-            touched = {*self._assignment.moved, *membership.waiting}
-            self._supply.put_aside(self._settled(messages, touched))
-            return touched
-        self._add(records, messages, self._assignment.progress(), topics)
-        return ()
-
-    def _fatal(self, failure: KafkaException) -> BrokerError:
-        """Errors of that kind are raised by librdkafka, instead of told."""
-        return sorted_error(error_of(failure), "reading", self._name)
-
-    def _add(
-        self, records: KafkaRecords, messages: list[Message], positions: Mapping[Partition, int], topics: Topics
-    ) -> None:
-        """Positions were noted before anything is moved because of an error."""
-        if any(map(Message.error, messages)):
-            for message in messages:
-                if message.error() is not None:
-                    self._trouble.handle(message, topics)
-            messages = [message for message in messages if message.error() is None]
-        records.take(messages, positions, self._supply.places)
+    def _without_errors(self, messages: list[Message], topics: Topics) -> list[Message]:
+        """Deal with errors that came in the place of records. Positions were noted before anything is moved because of one."""
+        for message in messages:
+            if message.error() is not None:
+                self._trouble.handle(message, topics)
+        return [message for message in messages if message.error() is None]
 
     def _settled(self, messages: list[Message], touched: Collection[Partition]) -> list[Message]:
         """Something changed hands during the read: what was read of it is dropped, and read again if it is ours.

@@ -44,8 +44,12 @@ class KafkaRecords(Records):
 
     def take(self, messages: list[Message], positions: Mapping[Partition, int], places: Places) -> None:
         """Add what a read brought. ``positions``: of the partitions that it moved; empty where that is not known."""
-        for partition, offsets in _runs_of(messages, positions, places):
-            self._take_places(partition, offsets)
+        only = _only_run(messages, positions, places)
+        if only is not None:
+            self._take_places(*only)
+        else:
+            for partition, offsets in _runs_of(messages, places):
+                self._take_places(partition, offsets)
         self._payload += map(Message.value, messages)
         if self.messages is not None:
             self.messages += messages
@@ -57,10 +61,14 @@ class KafkaRecords(Records):
         last = runs[-1] if runs else None
         if last is None:
             runs.append(Run(0, partition, offsets))
-        elif last.partition != partition:
-            runs.append(Run(last.start + len(last.offsets), partition, offsets))
+            return
+        before = last.offsets
+        if last.partition != partition:
+            runs.append(Run(last.start + len(before), partition, offsets))
+        elif isinstance(before, range) and isinstance(offsets, range) and before.stop == offsets.start:
+            last.offsets = range(before.start, offsets.stop)
         else:
-            last.offsets = _one_behind_the_other(last.offsets, offsets)
+            last.offsets = [*before, *offsets]
 
     def __len__(self) -> int:
         return len(self._payload)
@@ -133,32 +141,28 @@ class KafkaRecords(Records):
 _START = attrgetter("start")
 
 
-def _one_behind_the_other(before: Sequence[int], after: Sequence[int]) -> Sequence[int]:
-    if isinstance(before, range) and isinstance(after, range) and before.stop == after.start:
-        return range(before.start, after.stop)
-    return [*before, *after]
-
-
-def _runs_of(
+def _only_run(
     messages: list[Any], positions: Mapping[Partition, int], places: Places
-) -> Sequence[tuple[Partition, Sequence[int]]]:
-    """Each message is asked where several partitions moved, or offsets are missing between the first and the last."""
-    if not messages:
-        return ()
+) -> tuple[Partition, range] | None:
+    """What they are if only one partition moved, and no offset is missing between the first and the last: they ascend."""
+    if len(positions) != 1 or not messages:
+        return None
     first, last = messages[0], messages[-1]
     begin, end = first.offset(), last.offset() + 1
-    if len(positions) == 1 and end - begin == len(messages):  # they ascend
-        (only,) = positions
-        if only == places[first.topic(), first.partition()] == places[last.topic(), last.partition()]:
-            return ((only, range(begin, end)),)
+    (only,) = positions
+    if end - begin != len(messages) or places[first.topic(), first.partition()] != only:
+        return None
+    return (only, range(begin, end)) if places[last.topic(), last.partition()] == only else None
+
+
+def _runs_of(messages: list[Any], places: Places) -> Iterator[tuple[Partition, Sequence[int]]]:
+    """Where several partitions moved, or offsets are missing, each message is asked."""
     offsets = list(map(Message.offset, messages))
     of_each: Iterator[Any] = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
-    found: list[tuple[Partition, Sequence[int]]] = []
     stop = 0
     for place, same in groupby(of_each):
         start, stop = stop, stop + len(list(same))
-        found.append((places[place], _ascending(offsets[start:stop])))
-    return found
+        yield places[place], _ascending(offsets[start:stop])
 
 
 def _ascending(offsets: list[Any]) -> Sequence[int]:
