@@ -12,7 +12,7 @@ from flowdsl.clock import SYSTEM_CLOCK, Clock, Deadline
 from flowdsl.errors import BrokerError
 from flowdsl.reactive.bell import Bell
 from flowdsl.reactive.inbox import Inbox
-from flowdsl.records import Records
+from flowdsl.records import Extent, Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Record, Topic
 
 NO_TOPIC = Topic("")
@@ -20,6 +20,25 @@ _GROWTH = 16
 """A read takes so many times as much as the last one, as long as that should not be slow."""
 SPARSE = 8
 """A window of fewer than one in so many records of its read has a list of its own."""
+
+
+class Stretch(Extent):
+    """Consecutive indexes of one iterable."""
+
+    __slots__ = ("_first", "_length", "_partition")
+
+    def __init__(self, partition: Partition, first: int, length: int, positions: Mapping[Partition, int]) -> None:
+        super().__init__(positions)
+        self._partition, self._first, self._length = partition, first, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def place(self, index: int) -> tuple[Partition, int]:
+        return self._partition, self._first + index
+
+    def committable_below(self, stop: int) -> dict[Partition, int]:
+        return {self._partition: self._first + stop} if stop else {}
 
 
 class MemoryRecords(Records):
@@ -54,6 +73,9 @@ class MemoryRecords(Records):
     def place(self, index: int) -> tuple[Partition, int]:
         return self._partition, self._first + index
 
+    def extent(self) -> Stretch:
+        return Stretch(self._partition, self._first, self._stop - self._start, self.positions)
+
     def record(self, index: int) -> Record[Any]:
         return Record("", 0, self._first + index, None, self._values[self._start + index])
 
@@ -67,9 +89,6 @@ class MemoryRecords(Records):
         if SPARSE * (stop - start) < len(self._values):  # a few records do not keep all of a read
             return MemoryRecords(self._values[slice(*bounds)], first, self._partition, positions)
         return MemoryRecords(self._values, first, self._partition, positions, bounds)
-
-    def committable_below(self, stop: int) -> dict[Partition, int]:
-        return {self._partition: self._first + stop} if stop else {}
 
 
 class _Supply:

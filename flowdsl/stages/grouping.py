@@ -10,12 +10,11 @@ from flowdsl.clock import Clock
 from flowdsl.origins import Member, Origins, Picked, lowest_from
 from flowdsl.records import Records
 from flowdsl.stages.context import StepCount
-from flowdsl.stages.ledger import RETAINED, RETAINED_BYTES
 
 SPARSE = 8
 """A group does not keep more than so many times its own number of records alive."""
-FEW, FEW_BYTES = RETAINED, RETAINED_BYTES
-"""Nor does it care about so few: the ledger keeps as many alive, as long as the group is not done."""
+FEW, FEW_BYTES = 50_000, 64 * 1024 * 1024
+"""Nor does it care about so few, and so little."""
 
 Piece = tuple[Origins, int, int]
 
@@ -101,9 +100,8 @@ class Grouping:
         return (Chunk(groups, mark, Grouped(origins)),)
 
     def advance(self) -> Sequence[Chunk[Any]]:
-        if self._since is None or self._within is None or self._clock() < self._since + self._within:
-            return ()
-        return self.flush()
+        deadline = self.deadline()
+        return self.flush() if deadline is not None and self._clock() >= deadline else ()
 
     def flush(self) -> Sequence[Chunk[Any]]:
         if not self._values:

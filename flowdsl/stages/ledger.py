@@ -8,27 +8,24 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from flowdsl.records import Records
+from flowdsl.records import Extent, Records
 from flowdsl.types import Partition
 
 MOST_APART = 10_000
 """How far records may run ahead of the oldest one whose offset is held back, while others are done."""
 RETAINED = 50_000
-"""Records that are kept while they are under way, with the exact place of each; of older ones only where their read ended."""
-RETAINED_BYTES = 256 * 1024 * 1024
-"""So large are the values of these together, at most."""
+"""So many records under way, the last, are known with the exact place of each; of older ones only where their read ended."""
 
 
 class _Entry:
-    """One window of records as it was accepted."""
+    """Where the records of one window are."""
 
-    __slots__ = ("first", "nbytes", "positions", "records", "stop")
+    __slots__ = ("extent", "first", "positions", "stop")
 
-    def __init__(self, first: int, records: Records) -> None:
-        self.first, self.stop = first, first + len(records)
-        self.records: Records | None = records
-        self.positions = records.positions
-        self.nbytes = records.nbytes()
+    def __init__(self, first: int, extent: Extent) -> None:
+        self.first, self.stop = first, first + len(extent)
+        self.extent: Extent | None = extent
+        self.positions = extent.positions
 
 
 class Ledger:
@@ -40,19 +37,19 @@ class Ledger:
         self._held: Counter[int] = Counter()
         self._entries: deque[_Entry] = deque()
         self._exact: deque[_Entry] = deque()
-        self._nbytes = 0
-        self._passed: list[Records] = []
+        self._passed: list[Extent] = []
         self._offsets: dict[Partition, int] = {}
 
     def accept(self, records: Records) -> int:
         """Number these records; returns the number of the first."""
-        entry = _Entry(self.accepted, records)
+        entry = _Entry(self.accepted, records.extent())
         self.accepted = entry.stop
         self._entries.append(entry)
         self._exact.append(entry)
-        self._nbytes += entry.nbytes
-        while self._keeps_too_much:
-            self._pop_exact().records = None
+        while (
+            self.accepted - self._exact[0].first > RETAINED and len(self._exact) > 1
+        ):  # never the newest, however large
+            self._exact.popleft().extent = None
         return entry.first
 
     def advance(self, mark: int) -> None:
@@ -92,51 +89,40 @@ class Ledger:
         offsets = dict(self._offsets)
         if self._entries:
             first = self._entries[0]
-            if first.records is not None and self.done > first.first:
-                offsets.update(first.records.committable_below(self.done - first.first))
+            if first.extent is not None and self.done > first.first:
+                offsets.update(first.extent.committable_below(self.done - first.first))
         return offsets
 
     def unfinished(self) -> set[Partition] | None:
         """The partitions of the records that were accepted and are not done; None where that is not known any more."""
         found = set[Partition]()
         for entry in self._entries:
-            if entry.records is None:
+            if entry.extent is None:
                 return None
-            undone = range(max(0, self.done - entry.first), len(entry.records))
-            found.update(entry.records.place(index)[0] for index in undone)
+            undone = range(max(0, self.done - entry.first), len(entry.extent))
+            found.update(entry.extent.place(index)[0] for index in undone)
         return found
 
     def oldest(self) -> tuple[Partition, int] | None:
         """Partition and offset of the oldest record that is not done, where it is still known."""
         for entry in self._entries:
-            if entry.records is not None and entry.stop > self.done:
-                return entry.records.place(max(0, self.done - entry.first))
+            if entry.extent is not None and entry.stop > self.done:
+                return entry.extent.place(max(0, self.done - entry.first))
         return None
-
-    @property
-    def _keeps_too_much(self) -> bool:
-        if len(self._exact) == 1:
-            return False  # the newest read, however large it is
-        return self.accepted - self._exact[0].first > RETAINED or self._nbytes > RETAINED_BYTES
-
-    def _pop_exact(self) -> _Entry:
-        entry = self._exact.popleft()
-        self._nbytes -= entry.nbytes
-        return entry
 
     def _pop_done(self) -> None:
         done, entries = self.done, self._entries
         while entries and entries[0].stop <= done:
             entry = entries.popleft()
             if self._exact and self._exact[0] is entry:
-                self._pop_exact()
+                self._exact.popleft()
             if entry.positions:
                 self._tell_passed()  # a read may bring records, and their positions come with a later one, or never
                 self._offsets.update(entry.positions)
-            elif entry.records is not None:
-                self._passed.append(entry.records)
+            elif entry.extent is not None:
+                self._passed.append(entry.extent)
 
     def _tell_passed(self) -> None:
-        for records in self._passed:
-            self._offsets.update(records.committable)
+        for extent in self._passed:
+            self._offsets.update(extent.committable)
         self._passed.clear()

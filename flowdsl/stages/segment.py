@@ -56,8 +56,7 @@ class Segment(Step[Any, Any]):
         chunk: Any = message.value  # between stages there are chunks only
         if self._ended:
             return
-        if chunk.mark > self._top:
-            self._top = chunk.mark
+        self._top = max(self._top, chunk.mark)
         self._enter(chunk)
         if self._work:
             self._run()

@@ -67,6 +67,12 @@ def test_each_value_is_at_its_place(places: list[Place], known: bool, values_onl
     stop = data.draw(st.integers(start, len(places)))
     assert told(records.window(start, stop)) == places[start:stop]
     assert records.committable_below(stop) == done_below(places[:stop])
+    window = records.window(start, stop)
+    extent = window.extent()
+    assert [extent.place(index) for index in range(len(extent))] == [
+        window.place(index) for index in range(len(window))
+    ]
+    assert (extent.positions, extent.committable) == (window.positions, window.committable)
     assert records.partition is None or {number for number, _ in places} == {records.partition.index}
 
 

@@ -176,7 +176,7 @@ def test_window_is_a_plain_slice() -> None:
     records = consumer.read(4, 0.0)
     window = records.window(1, 3)
     assert (window.payload, window.place(0), window.positions) == ([4, 5], (at(0), 4), {})
-    assert window.committable == {at(0): 6}
+    assert window.committable == window.extent().committable == {at(0): 6}
     assert records.window(1, 4).positions == records.positions == {at(0): 7}
 
 
@@ -208,7 +208,9 @@ def test_windows_of_windows_are_plain_slices_wherever_their_list_is() -> None:
             assert bool(inner.positions) == (stop == 100)
             if len(inner):
                 assert inner.record(len(inner) - 1).value == values[stop - 1]
-                assert inner.place(0) == (at(0), 7 + start + 1)
+                assert inner.place(0) == inner.extent().place(0) == (at(0), 7 + start + 1)
+            extent = inner.extent()
+            assert (len(extent), extent.committable) == (len(inner), {at(0): 7 + stop} if len(inner) else {})
 
 
 def test_window_of_few_records_does_not_keep_its_read_alive() -> None:

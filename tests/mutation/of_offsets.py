@@ -46,8 +46,8 @@ OFFSETS = (
         "positions instead of what is done",
         "3: only the contiguous prefix, in the order of arrival",
         "stages/ledger.py",
-        "offsets.update(first.records.committable_below(self.done - first.first))",
-        "offsets.update(first.records.committable)",
+        "offsets.update(first.extent.committable_below(self.done - first.first))",
+        "offsets.update(first.extent.committable)",
     ),
     Mutant(
         "one release undoes every hold",

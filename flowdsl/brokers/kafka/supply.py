@@ -64,8 +64,7 @@ class Supply:
 
     def more(self, limit: int) -> list[Message]:
         """What else there is, with nothing put aside and nothing to wait for. Little is done here, many times a second."""
-        if limit > self.most:
-            limit = self.most
+        limit = min(limit, self.most)
         messages = self._handle.consume(limit, 0)
         self._note(messages, limit)
         return messages
@@ -107,5 +106,5 @@ class Supply:
         self._was_full = count == limit
         if count:
             most = READ_BYTES // (max(map(len, messages[:: count // SAMPLE or 1])) or 1) or 1
-            grown = 2 * (self.most if self.most > FIRST_READ else FIRST_READ)
-            self.most = most if most < grown else grown
+            grown = 2 * max(FIRST_READ, self.most)
+            self.most = min(grown, most)

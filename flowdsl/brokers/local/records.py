@@ -68,6 +68,10 @@ class LocalRecords(Records):
             columns.timestamps[row],
         )
 
+    def extent(self) -> LocalRecords:
+        """The same without a list of the values: they are in the log."""
+        return LocalRecords(self._spans, self.positions)
+
     def window(self, start: int, stop: int) -> LocalRecords:
         if start == 0 and stop == len(self):
             return self
