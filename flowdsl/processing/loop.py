@@ -63,10 +63,9 @@ class Loop:
         self._stop_timeout = stop_timeout
         self._timeout = timeout
         self._deadline = Deadline.after(clock, timeout)
-        self._finished = False
-        self._undone = 0
+        self._finished, self._undone = False, 0
         self._on_ready = on_ready
-        self._waiting = Waiting(clock, bell)
+        self._waiting = Waiting(clock, bell, self._deadline.at)
         self.membership = Membership(
             consumer,
             clock=clock,
@@ -190,11 +189,13 @@ class Loop:
         last_read = self.gate.last_read
         self.gate.last_read = self.clock()  # before the read: the broker's patience does not begin with its return
         try:
-            patience = self._waiting.to_read(self.gate.deadline(), self.pipelines.next_deadline(), self._deadline.at)
-            return self.consumer.read(limit, patience if self.feeder.is_empty else 0.0)
+            patience = self._waiting.to_read(self.gate.deadline, self.pipelines.next_deadline)
+            records = self.consumer.read(limit, patience if self.feeder.is_empty else 0.0)
         except BaseException:
             self.gate.last_read = last_read  # nobody knows whether the group has heard of this member
             raise
+        self._waiting.was_full = len(records) == limit > 0
+        return records
 
     def _commit(self, offsets: Mapping[Partition, int], force: bool = False) -> None:
         if self._invalid is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flowdsl.clock import Clock
 from flowdsl.reactive.bell import Bell
 
@@ -12,16 +14,20 @@ REJECTED_PAUSE = 0.002
 
 
 class Waiting:
-    """Waits on the bell of the run while somebody may ring it."""
+    """Waits on the bell of the run while somebody may ring it. ``end``: the moment at which the run is over."""
 
-    def __init__(self, clock: Clock, bell: Bell | None) -> None:
-        self._clock, self._bell = clock, bell
+    def __init__(self, clock: Clock, bell: Bell | None, end: float | None) -> None:
+        self._clock, self._bell, self._end = clock, bell, end
+        self.was_full = False
+        """Whether the last read brought as much as it might: there is more, as a rule."""
 
-    def to_read(self, *moments: float | None) -> float:
+    def to_read(self, *moments: Callable[[], float | None]) -> float:
         """How long the next read may wait: until the first of these moments, unless that was waited for here."""
+        if self.was_full:
+            return 0.0
         now = self._clock()
         until = now + READ_SECONDS
-        for moment in moments:
+        for moment in (self._end, *(each() for each in moments)):
             if moment is not None and moment < until:
                 until = moment
         seconds = max(0.0, until - now)

@@ -58,8 +58,7 @@ class Segment(Step[Any, Any]):
             return
         self._top = max(self._top, chunk.mark)
         self._enter(chunk)
-        if self._work:
-            self._run()
+        self._run()
 
     def has_room(self) -> bool:
         if self._outbox or self._work:

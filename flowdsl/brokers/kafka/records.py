@@ -12,8 +12,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from attrs import define
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+from msgspec import Struct
 
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.outgoing import from_milliseconds
@@ -21,8 +21,7 @@ from flowdsl.records import Extent, RecordPart, Records
 from flowdsl.types import Partition, Record
 
 
-@define
-class Run:
+class Run(Struct):
     """Records of one partition that follow each other. ``start``: the index of the first of them in its read."""
 
     start: int
