@@ -46,9 +46,7 @@ class Ledger:
         self.accepted = entry.stop
         self._entries.append(entry)
         self._exact.append(entry)
-        while (
-            self.accepted - self._exact[0].first > RETAINED and len(self._exact) > 1
-        ):  # never the newest, however large
+        while len(self._exact) > 1 and self.accepted - self._exact[0].first > RETAINED:
             self._exact.popleft().extent = None
         return entry.first
 

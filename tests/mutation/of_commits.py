@@ -68,11 +68,10 @@ COMMITS = (
         "patience begins with the end of a read",
         "5: none when the last poll is older than the broker's patience",
         "processing/loop.py",
-        """            return self.consumer.read(limit, patience if self.feeder.is_empty else 0.0)
+        """            records = self.consumer.read(limit, patience if self.feeder.is_empty else 0.0)
 """,
-        """            got = self.consumer.read(limit, patience if self.feeder.is_empty else 0.0)
+        """            records = self.consumer.read(limit, patience if self.feeder.is_empty else 0.0)
             self.gate.last_read = self.clock()
-            return got
 """,
     ),
     Mutant(
