@@ -165,20 +165,19 @@ class Segment(Step[Any, Any]):
         if self._parking.works:
             chunk = copy(chunk)  # other branches may have the same one
             chunk.mark = min(chunk.mark, self._parking.floor(self._top))
-        if self._collector is None:
-            self.emit(Message(chunk))
-        else:
+        if self._collector is not None:
             self._emit_all(self._collector.add(chunk))
+        else:
+            self.emit(Message(chunk))
 
     def _through_calls(self, loop: Loop, index: int, chunk: Chunk[Any], attempts: int) -> Chunk[Any] | None:
         """Neighbouring calls. None: nothing goes on now, what there is to do was put on the stack."""
         passed = loop.passed()
         error = guarded(self._switch, chunk.values, loop.filling(passed))
         done = passed.records
-        is_whole = done == len(chunk.values)
-        out = loop.finish(chunk if is_whole else chunk.head(done), passed)
+        out = loop.finish(chunk.head(done), passed)
         if error is None:
-            if not is_whole:
+            if done < len(chunk.values):
                 self._end()
             return out
         rest = chunk.tail(done)
