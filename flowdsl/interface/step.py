@@ -89,10 +89,7 @@ class Step(ProcessingStrategy[In], Generic[In, Out]):
         if self._closed:
             text = f"{self} takes no more messages: it was closed, joined or terminated, or it failed"
             raise RuntimeError(text)
-        try:
-            self._turn()
-        except InvalidMessage as invalid:
-            self._invalid.append(invalid)  # about an earlier message
+        self._later(self._turn)
         if not self.has_room():
             raise MessageRejected
         self._own(message)
