@@ -22,25 +22,6 @@ SPARSE = 8
 """A window of fewer than one in so many records of its read has a list of its own."""
 
 
-class Stretch(Extent):
-    """Consecutive indexes of one iterable."""
-
-    __slots__ = ("_first", "_length", "_partition")
-
-    def __init__(self, partition: Partition, first: int, length: int, positions: Mapping[Partition, int]) -> None:
-        super().__init__(positions)
-        self._partition, self._first, self._length = partition, first, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def place(self, index: int) -> tuple[Partition, int]:
-        return self._partition, self._first + index
-
-    def committable_below(self, stop: int) -> dict[Partition, int]:
-        return {self._partition: self._first + stop} if stop else {}
-
-
 class MemoryRecords(Records):
     """Consecutive values of one iterable; ``first`` is the index of the first. Large windows share the list of their read."""
 
@@ -73,8 +54,10 @@ class MemoryRecords(Records):
     def place(self, index: int) -> tuple[Partition, int]:
         return self._partition, self._first + index
 
-    def extent(self) -> Stretch:
-        return Stretch(self._partition, self._first, self._stop - self._start, self.positions)
+    def extent(self) -> Extent:
+        extent = Extent(self.positions)
+        extent.add(self._partition, range(self._first, self._first + len(self)))
+        return extent
 
     def record(self, index: int) -> Record[Any]:
         return Record("", 0, self._first + index, None, self._values[self._start + index])

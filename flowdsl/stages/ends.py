@@ -114,7 +114,7 @@ class Intake(Step[Any, Any]):
         self._completion.poll()  # what the pipelines beside finished may complete offsets
 
     def has_room(self) -> bool:
-        return not (self._outbox or self.ledger.is_stretched)
+        return super().has_room() and not self.ledger.is_stretched
 
     def held_by(self) -> str | None:
         return super().held_by() or next(filter(None, (pipeline.held_by() for pipeline in self._beside)), None)

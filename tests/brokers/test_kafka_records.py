@@ -66,7 +66,7 @@ def test_each_value_is_at_its_place(places: list[Place], known: bool, values_onl
     start = data.draw(st.integers(0, len(places)))
     stop = data.draw(st.integers(start, len(places)))
     assert told(records.window(start, stop)) == places[start:stop]
-    assert records.committable_below(stop) == done_below(places[:stop])
+    assert records.extent().committable_below(stop) == done_below(places[:stop])
     window = records.window(start, stop)
     extent = window.extent()
     assert [extent.place(index) for index in range(len(extent))] == [

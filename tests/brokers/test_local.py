@@ -349,4 +349,4 @@ def test_windows_show_what_the_whole_shows(shapes: list[tuple[int, int]], data: 
     done = {}
     for partition, offset in (whole.place(at) for at in range(stop)):
         done[partition] = offset + 1
-    assert whole.committable_below(stop) == (positions if stop == len(whole) and positions else done)
+    assert whole.extent().committable_below(stop) == (positions if stop == len(whole) and positions else done)

@@ -171,9 +171,9 @@ COMMITS = (
     Mutant(
         "an offset too far",
         "a committed offset is the next to read",
-        "brokers/local/records.py",
-        "span.columns.offsets[span.stop - 1] + 1 for span",
-        "span.columns.offsets[span.stop - 1] + 2 for span",
+        "records.py",
+        "run.offsets[end - run.start - 1] + 1 for _",
+        "run.offsets[end - run.start - 1] + 2 for _",
     ),
     Mutant(
         "nobody hears of a loss",

@@ -107,9 +107,7 @@ class KafkaConsumer:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def read(self, limit: int, timeout: float) -> KafkaRecords:
-        membership = self._membership
-        if membership is None or self._closed:
-            membership = self._current()
+        membership = self._current()
         changed = self._watch.look(self._asker, self._assignment.positions)
         if changed is not None:
             membership.read(changed)

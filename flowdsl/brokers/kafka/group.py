@@ -151,9 +151,8 @@ class Group:
 
     def serve(self) -> None:
         """In the loop: commit where the group begins before any record is delivered, and tell of what has begun."""
-        if self._born:
-            born, self._born = self._born, {}
-            self._tell(born)
+        born, self._born = self._born, {}
+        self._tell(born)
         if self._is_beginning or not (self._unresolved or self._unborn) or not self._again.expired:
             return
         if self._unresolved:

@@ -63,7 +63,8 @@ class Reading:
             piece = min(piece, limit)
             del messages[:]  # their memory is for the next ones
             messages = self._supply.more(piece)
-            if self._assignment.moved:  # no positions are known behind these, and some are behind those before
+            if self._assignment.moved:  # so has whoever waits now and did not before
+                # No positions are known behind these messages, and some are behind those before.
                 touched = {*self._assignment.moved, *membership.waiting}
                 self._supply.put_aside(self._settled(messages, touched))
                 break

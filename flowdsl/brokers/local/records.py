@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from flowdsl.brokers.local.log import Columns
-from flowdsl.records import Records
+from flowdsl.records import Extent, Records
 from flowdsl.types import Partition, Record
 
 
@@ -68,9 +68,11 @@ class LocalRecords(Records):
             columns.timestamps[row],
         )
 
-    def extent(self) -> LocalRecords:
-        """The same without a list of the values: they are in the log."""
-        return LocalRecords(self._spans, self.positions)
+    def extent(self) -> Extent:
+        extent = Extent(self.positions)
+        for partition, columns, start, stop in self._spans:
+            extent.add(partition, columns.offsets[start:stop])
+        return extent
 
     def window(self, start: int, stop: int) -> LocalRecords:
         if start == 0 and stop == len(self):
@@ -83,8 +85,3 @@ class LocalRecords(Records):
             for span, low, high in zip(self._spans, self._bounds, self._bounds[1:], strict=False)
             if low < stop and start < high
         ]
-
-    def committable_below(self, stop: int) -> dict[Partition, int]:
-        if stop == len(self) and self.positions:
-            return dict(self.positions)
-        return {span.partition: span.columns.offsets[span.stop - 1] + 1 for span in self._cut(0, stop)}
