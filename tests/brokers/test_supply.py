@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowdsl.brokers.kafka.places import Places
-from flowdsl.brokers.kafka.supply import Supply
+from flowdsl.brokers.kafka.supply import FIRST_READ, Supply
 from flowdsl.testing import VirtualClock
 
 READ = 0.0001
@@ -54,6 +54,15 @@ def test_records_that_come_fast_are_left_to_gather() -> None:
     sizes = reads(20_000, 2.0)
     assert sum(sizes) == pytest.approx(40_000, abs=200)
     assert len(sizes) < 2000, "not a read for every few records"
+
+
+def test_what_follows_in_a_read_keeps_to_the_bytes_that_were_learnt() -> None:
+    clock = VirtualClock()
+    handle: Any = Paced(clock, 1, backlog=100_000)
+    supply = Supply(handle, Places(), clock)
+    supply.most = 7  # what fits, as records are
+    assert len(supply.more(250)) == 7
+    assert supply.most == 2 * FIRST_READ, "they were small, and not that much more is tried at once"
 
 
 def test_a_backlog_is_not_waited_for() -> None:
