@@ -11,10 +11,10 @@ from flowdsl.records import Records
 SLICE_SECONDS = 0.05
 FASTEST = 16
 """A slice is at most so many times as large as the one before."""
-LARGEST_SLICE = 1000
+LARGEST_SLICE = 2000
 """A whole read. Fewer cost more for each record; many more leave the processor's cache."""
 READ_SECONDS = 1.0
-LARGEST_READ = 1000
+LARGEST_READ = 2000
 READ_BYTES = 4 * 1024 * 1024
 
 

@@ -119,7 +119,7 @@ STEPS
                  - a value is done when the function has returned
 
 QUEUES
-  from the source  up to 1,000 records, or about 4 MiB. Nothing more is read
+  from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
                    while they wait
   into a stage     up to SLICE records at once, as a chunk, through the steps of
                    a stage
@@ -182,7 +182,7 @@ STEPS
       sink     up to 10,000 records wait for the broker to acknowledge them
 
 QUEUES
-  from the source  up to 1,000 records, or about 4 MiB. Nothing more is read
+  from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
                    while they wait
   into a stage     up to SLICE records at once, as a chunk, through the steps of
                    a stage
@@ -242,7 +242,7 @@ STEPS
   to_list())
 
 QUEUES
-  from the source  up to 1,000 records, or about 4 MiB. Nothing more is read
+  from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
                    while they wait
   into a stage     up to SLICE records at once, as a chunk, through the steps of
                    a stage

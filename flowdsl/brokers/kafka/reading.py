@@ -20,7 +20,7 @@ from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.protocols import Topics
 from flowdsl.types import Partition
 
-AT_ONCE = 250
+AT_ONCE = 500
 """Messages that are alive at a time, where only their values are wanted: the collector of garbage looks at what is alive
 each time that 700 objects were made, and the memory of a few is still in the processor's cache when the next ones come.
 """
