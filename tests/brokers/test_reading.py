@@ -20,16 +20,18 @@ from flowdsl.types import Partition, Topic
 
 PLACES = Places()
 FIRST, SECOND = PLACES["t", 0], PLACES["t", 1]
+TURN = AT_ONCE * 6 // 5
+"""So some bits are of one partition and others of two."""
 
 
 class Log:
-    """The part of librdkafka's consumer that is used: a log of records, in turns of 300 from each of two partitions.
+    """The part of librdkafka's consumer that is used: a log of records, in turns of ``TURN`` from each of two partitions.
 
     ``before[n]`` happens within the n-th call of ``consume``, as rebalances do.
     """
 
     def __init__(self, records: int) -> None:
-        self._rows = sorted((offset // 300, number, offset) for number in (0, 1) for offset in range(records // 2))
+        self._rows = sorted((offset // TURN, number, offset) for number in (0, 1) for offset in range(records // 2))
         self._next = {0: -1001, 1: -1001, 2: -1001}
         self._calls = 0
         self.before: dict[int, Callable[[], None]] = {}
