@@ -135,9 +135,13 @@ class Gate:
         return self._moment()
 
     def send_last(self, deadline: Deadline) -> None:
-        """Commit all that is done, and wait for the answer. Raises CommitFailed when there is none in time."""
+        """Commit all that is done, and wait for the answer. Raises CommitFailed when there is none in time.
+
+        Also for what is lost while it waits: who hears nothing takes all of it for committed.
+        """
         if not self._may_commit:
             return
+        wanted = self._news()
         self._settle(deadline)
         while self._under_way is None and self._news() and not deadline.expired:
             self._send()
@@ -148,14 +152,23 @@ class Gate:
                 break
             if self.error is not None:
                 deadline.pause(AGAIN)
-        missing = self._news()
-        if missing and self._is_in_time():
+        lost = {p: offset for p, offset in wanted.items() if p not in self._assigned}
+        missing = {p: offset for p, offset in lost.items() if offset > self.committed.get(p, -1)} | self._news()
+        if missing:
             shown = ", ".join(f"{partition} up to {offset}" for partition, offset in sorted(missing.items()))
-            text = (
-                f"the last commit was not acknowledged ({shown}): {self.error or 'no answer in time'}. "
+            msg = (
+                f"the last commit was not acknowledged ({shown}): {self.error or self._silence(missing)}. "
                 "Nothing is lost; these records will be read again"
             )
-            raise CommitFailed(text) from self.error
+            raise CommitFailed(msg) from self.error
+
+    def _silence(self, missing: Collection[Partition]) -> str:
+        """Why there is no answer."""
+        if not self._is_in_time():
+            return f"nothing was read for {self._consumer.poll_interval:g} s, others may have these partitions by now"
+        if all(partition in self._assigned for partition in missing):
+            return "no answer in time"
+        return "the group took these partitions away meanwhile"
 
     @property
     def _may_commit(self) -> bool:

@@ -98,9 +98,9 @@ COMMITS = (
         "processing/gate.py",
         """        if not self._may_commit:
             return
-        self._settle(deadline)""",
+        wanted = self._news()""",
         """        return
-        self._settle(deadline)""",
+        wanted = self._news()""",
     ),
     Mutant(
         "commits wait for the end",

@@ -37,6 +37,8 @@ class Wire:
         self.under_way: deque[tuple[dict[Partition, int], Answered]] = deque()
         self.answers_within: float | None = None
         self.sent: list[dict[Partition, int]] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What happens while somebody waits for an answer."""
 
     def commit(self, offsets: Mapping[Partition, int], answered: Answered) -> None:
         assert not self.under_way, "a second commit is under way"
@@ -57,6 +59,7 @@ class Wire:
             self.answer(lost=False)
         else:
             self._clock.sleep(timeout)
+        self.meanwhile()
 
 
 class World:
@@ -115,7 +118,7 @@ class World:
         except CommitFailed:
             done = False
         else:
-            done = self.clock() - self.gate.last_read < INTERVAL
+            done = True
         assert self.clock() - started <= seconds + 1e-9
         self.look_at(before)
         return done
@@ -225,6 +228,46 @@ def test_what_a_pipeline_had_done_when_it_went_is_committed_though_the_next_one_
     world.wire.answer(lost=False)
     world.gate.turn()
     assert world.wire.sent == [{PLACES[0]: 3}, {PLACES[0]: 5}]
+
+
+def test_who_loses_a_partition_while_the_last_commit_is_under_way_hears_that_it_was_not_acknowledged() -> None:
+    world = World(ONCE_PER_SECOND)
+    for index in (0, 1):
+        world.assign(index)
+        world.finish(index, 5)
+
+    def lose() -> None:
+        world.gate.forget(PLACES[:1])
+        world.release(0)
+
+    world.wire.meanwhile = lose
+    with pytest.raises(CommitFailed) as failed:
+        world.gate.send_last(Deadline.after(world.clock, 2.0))
+    assert str(failed.value).startswith("the last commit was not acknowledged (orders[0] up to 5, orders[1] up to 5): ")
+    assert "the group took these partitions away meanwhile" in str(failed.value)
+    world.wire.meanwhile = lambda: None
+    with pytest.raises(CommitFailed, match=r"\(orders\[1\] up to 5\): no answer in time"):
+        world.gate.send_last(Deadline.after(world.clock, 2.0))
+
+
+def test_a_partition_that_is_lost_once_its_last_commit_was_acknowledged_is_nothing_to_tell() -> None:
+    world = World(ONCE_PER_SECOND)
+    world.assign(0)
+    world.finish(0, 5)
+    world.wire.answers_within = 1.0
+    world.wire.meanwhile = lambda: world.release(0)
+    world.gate.send_last(Deadline.after(world.clock, 2.0))
+    assert world.wire.stored == {PLACES[0]: 5}
+
+
+def test_who_has_not_read_for_too_long_to_commit_hears_of_it_at_the_end() -> None:
+    world = World(ONCE_PER_SECOND)
+    world.assign(0)
+    world.finish(0, 5)
+    world.clock.advance(INTERVAL)
+    with pytest.raises(CommitFailed, match="nothing was read for 10 s"):
+        world.gate.send_last(Deadline.after(world.clock, 2.0))
+    assert not world.wire.sent
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
