@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 
 import pytest
 
-from flowdsl import Kafka, every, sink
+from flowdsl import Kafka, every, sink, tap
 from tests.kafka.helpers import add, answers, fill, wait_for
-from tests.kafka.protocols import in_every_protocol, settings_of
+from tests.kafka.protocols import COOPERATIVE, EAGER, in_every_protocol, settings_of
 from tests.kafka.server import KafkaServer
 
 pytestmark = pytest.mark.slow
@@ -65,3 +66,32 @@ def test_each_outage_of_a_flow_that_has_nothing_to_do_is_told_and_so_is_its_end(
                 own_kafka.start()
                 wait_for(lambda: caplog.text.count("answers again") == turn)  # noqa: B023  # as above
             handle.stop(timeout=120)
+
+
+@pytest.mark.parametrize("protocol", [EAGER, COOPERATIVE])
+def test_what_waits_for_a_broker_that_hangs_is_not_written_once_the_session_is_over(
+    own_kafka: KafkaServer, t: str, g: str, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    one_by_one = {"max.in.flight.requests.per.connection": 1, "batch.num.messages": 10}
+    begun, hangs = threading.Event(), threading.Event()
+
+    def wait(_: bytes) -> None:
+        begun.set()
+        assert hangs.wait(120)
+
+    with Kafka(own_kafka.address) as kafka:
+        fill(kafka, t, 1000)
+        kafka.create_topic(f"{t}-out")
+        source = kafka.source(t, group_id=g, settings=settings_of(protocol))
+        with (source | tap(wait) | kafka.sink(f"{t}-out", settings=one_by_one)).start(commit=OFTEN) as handle:
+            assert begun.wait(120)
+            own_kafka.pause()
+            hangs.set()
+            wait_for(lambda: "lost: " in caplog.text)
+            own_kafka.resume()
+            wait_for(lambda: kafka.committed(g) and sum(kafka.lag(g).values()) == 0)
+            handle.stop(timeout=120)
+        written = [int(record.value or b"-1") for record in kafka.read(f"{t}-out")]
+    assert set(written) == set(range(1000))
+    assert len(written) <= 1000 + 10, "all again, and beside that the one request that was on its way"

@@ -78,3 +78,16 @@ def test_broker_ends_with_its_owner_even_if_that_is_killed_while_the_broker_hang
         owner.send_signal(signal.SIGKILL)
     wait_for(lambda: not Path(folder).exists())
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_tests_on_kafka_are_skipped_aloud_where_java_and_maven_lack(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    environment = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "base")]
+    one = "tests/kafka/test_server.py::test_shared_kafka_answers"
+    done = subprocess.run(
+        [*command, one], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 skipped" in done.stdout
+    assert "no Kafka here: java and mvn not found. Install Java 17 and Maven, or set FLOWDSL_TEST_KAFKA" in done.stdout
