@@ -67,7 +67,9 @@ class Watch:
     def stop(self, records: int, **more: Any) -> None:
         """Tell the parent, and end here: nobody is measured on how they leave."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        sys.stdout.write(json.dumps({"records": records, "seconds": wall, "cpu": cpu, **more}) + "\n")
+        sys.stdout.write(
+            json.dumps({"records": records, "began": self._wall, "seconds": wall, "cpu": cpu, **more}) + "\n"
+        )
         sys.stdout.flush()
 
 
