@@ -52,11 +52,12 @@ def test_slow_function_does_not_hold_up_a_stop(
 
 
 COPY = """
-import sys
+import logging, sys
 from flowdsl import *
 from tests.kafka.protocols import settings_of
 
 address, topic, group, protocol = sys.argv[1:]
+logging.basicConfig(level=logging.INFO)
 kafka = Kafka(address)
 flow = kafka.source(topic, group_id=group, settings=settings_of(protocol)) | tap(lambda value: print(value.decode(), flush=True)) | kafka.sink(topic + "-out")
 try:
@@ -88,8 +89,11 @@ def test_process_is_gone_by_its_deadline_when_the_broker_hangs(
             own_kafka.resume()
         assert took < 3.0 + 5.0 + 5.0 + 30.0, "stop_timeout, the last commit, leaving, and a machine that is busy"
         assert process.returncode == 0, errors
-        lag = sum(kafka.lag(g).values())
-        assert output.split() in (["CommitFailed"], ["StopTimeout"]) or lag == 0 or "lost: " in errors, errors
+        if output.split() not in (["CommitFailed"], ["StopTimeout"]) and "lost: " not in errors:
+            end = time.monotonic() + 60.0  # the broker, back from its pause, may have to load its groups again
+            while sum(kafka.lag(g).values()):
+                assert time.monotonic() < end, f"it ended in silence without having committed: {errors}"
+                time.sleep(0.1)
         with program(COPY, own_kafka.address, t, g, protocol) as process:  # what was not committed comes again
             add(kafka, t, range(200, 201))
             wait_for(lambda: kafka.committed(g) == {Partition(Topic(t), 0): 201})
