@@ -152,23 +152,22 @@ class Gate:
                 break
             if self.error is not None:
                 deadline.pause(AGAIN)
-        lost = {p: offset for p, offset in wanted.items() if p not in self._assigned}
-        missing = {p: offset for p, offset in lost.items() if offset > self.committed.get(p, -1)} | self._news()
-        if missing:
-            shown = ", ".join(f"{partition} up to {offset}" for partition, offset in sorted(missing.items()))
+        owed = self._news()
+        gone = {p: o for p, o in wanted.items() if p not in owed and o > self.committed.get(p, -1)}
+        if owed or gone:
+            missing = sorted({**owed, **gone}.items())
+            shown = ", ".join(f"{partition} up to {offset}" for partition, offset in missing)
             msg = (
-                f"the last commit was not acknowledged ({shown}): {self.error or self._silence(missing)}. "
+                f"the last commit was not acknowledged ({shown}): {self.error or self._silence(is_gone=bool(gone))}. "
                 "Nothing is lost; these records will be read again"
             )
             raise CommitFailed(msg) from self.error
 
-    def _silence(self, missing: Collection[Partition]) -> str:
+    def _silence(self, *, is_gone: bool) -> str:
         """Why there is no answer."""
         if not self._is_in_time():
             return f"nothing was read for {self._consumer.poll_interval:g} s, others may have these partitions by now"
-        if all(partition in self._assigned for partition in missing):
-            return "no answer in time"
-        return "the group took these partitions away meanwhile"
+        return "the group took partitions away meanwhile" if is_gone else "no answer in time"
 
     @property
     def _may_commit(self) -> bool:
