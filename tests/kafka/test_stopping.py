@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -130,6 +131,45 @@ def test_session_that_ends_while_the_last_commit_waits_for_its_answer_is_told(
         assert process.returncode == 0, errors
         assert output.split() == ["CommitFailed"], errors
         assert "lost: " in errors, "six seconds without a heartbeat, and eight for the commit"
+
+
+class Silence:
+    """A consumer of librdkafka whose commits nobody answers."""
+
+    def commit(self, offsets: object) -> None:
+        pass
+
+
+class Quiet:
+    """Listens to what a group says, and does nothing about it."""
+
+    def assigned(self, partitions: object) -> None: ...
+    def revoked(self, partitions: object) -> None: ...
+    def lost(self, partitions: object) -> None: ...
+
+
+@in_every_protocol
+def test_records_do_not_pile_up_while_a_commit_waits_for_its_answer_and_reading_goes_on_behind_it(
+    kafka: Kafka, t: str, g: str, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(kafka, t, 20_000, partitions=2)
+    consumer: Any = kafka.consumer(group_id=g, settings=settings_of(protocol))
+    consumer.subscribe([t], Quiet())
+    seen: list[int] = []
+
+    def reads() -> int:
+        seen.extend(map(int, consumer.read(500, 0.1).payload))
+        return len(seen)
+
+    wait_for(lambda: reads() >= 1000)
+    monkeypatch.setattr(consumer._commits, "handle", Silence())  # a coordinator hangs, and the leaders do not
+    consumer.commit({Partition(Topic(t), 0): 100}, pytest.fail)
+    consumer.settle(1.0)
+    assert consumer._supply.is_drained, "what came meanwhile was taken"
+    wait_for(lambda: reads() >= 20_000)
+    consumer.close(10.0)
+    assert [number for number in seen if number % 2] == list(range(1, 20_000, 2))
+    assert [number for number in seen if not number % 2] == list(range(0, 20_000, 2))
 
 
 @in_every_protocol

@@ -35,6 +35,11 @@ class Assignment:
         """The partition, if there is exactly one."""
         return self._order[0] if len(self._order) == 1 else None
 
+    @property
+    def unpaused(self) -> set[Partition]:
+        """Those that records come from."""
+        return self.positions.keys() - self._paused
+
     def add(self, offsets: Mapping[Partition, int]) -> None:
         self.positions.update(offsets)
         self.moved.update(offsets)

@@ -153,6 +153,13 @@ class KafkaConsumer:
             self._commits.look(self._asker, deadline)
             return
         self._commits.serve()
+        if self._commits.are_open:
+            coming = self._assignment.unpaused
+            self.pause(coming)  # nobody reads now: what others of the cluster sent would pile up here
+            self._wait_for_answers(deadline)
+            self.resume(coming)
+
+    def _wait_for_answers(self, deadline: Deadline) -> None:
         while self._commits.are_open and not deadline.expired:
             try:
                 self._supply.serve(deadline.remaining() or 0.0)
