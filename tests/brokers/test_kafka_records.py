@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowdsl.brokers.kafka.places import Places
@@ -37,12 +37,15 @@ def partition(number: int) -> Partition:
 
 def as_read(*bits: list[Place], known: bool, values_only: bool = True) -> KafkaRecords:
     records = KafkaRecords(values_only=values_only)
+    stands = dict.fromkeys(map(partition, range(3)), 0)
     for places in bits:
         messages: list[Any] = [
             Message(topic="t", partition=number, offset=offset, value=f"{number}:{offset}".encode(), key=b"k")
             for number, offset in places
         ]
-        records.take(messages, done_below(places) if known else {}, PLACES)
+        ends = done_below(places)
+        records.take(messages, {p: range(stands[p], ends[p]) for p in ends} if known else {}, PLACES)
+        stands |= ends
     return records
 
 
@@ -57,6 +60,25 @@ def told(records: KafkaRecords) -> list[Place]:
 
 def done_below(places: list[Place]) -> dict[Partition, int]:
     return {partition(number): offset + 1 for number, offset in places}
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> list[Place]:
+    """Two partitions that take turns, each with its next record, or the one behind."""
+    ends = [0, 0]
+    places: list[Place] = []
+    for number, gap in draw(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0, 0, 0, 1])), max_size=8)):
+        places.append((number, ends[number] + gap))
+        ends[number] += gap + 1
+    return places
+
+
+@settings(max_examples=2000)
+@given(turns(), st.integers(0, 8))
+def test_records_of_partitions_that_take_turns_are_at_their_places(places: list[Place], cut: int) -> None:
+    records = as_read(places[:cut], places[cut:], known=True)
+    assert told(records) == places
+    assert records.positions == done_below(places)
 
 
 @given(reads(), st.booleans(), st.booleans(), st.data())

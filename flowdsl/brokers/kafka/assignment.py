@@ -89,17 +89,18 @@ class Assignment:
         self.move({partition: offset})
         self._skipped[partition] = offset
 
-    def progress(self) -> dict[Partition, int]:
-        """The positions that moved since the last time."""
-        moved, self._skipped = self._skipped, {}
+    def progress(self) -> dict[Partition, range]:
+        """The offsets that each partition moved past since the last time."""
+        passed = {partition: range(offset, offset) for partition, offset in self._skipped.items()}
+        self._skipped.clear()
         positions = self.positions
         for partition, found in zip(self._order, self._handle.position(self._theirs), strict=True):
-            offset = found.offset
-            if offset >= 0 and offset != positions[partition]:
-                moved[partition] = offset
+            offset, before = found.offset, positions[partition]
+            if offset >= 0 and offset != before:
+                passed[partition] = range(before, offset)
+                positions[partition] = offset
                 self._epochs.read(partition, offset, found.leader_epoch)
-        positions.update(moved)
-        return moved
+        return passed
 
     def pause(self, partitions: Collection[Partition]) -> None:
         mine = self.positions.keys() & set(partitions)

@@ -52,13 +52,13 @@ class Reading:
         limit = min(limit, self._supply.most)
         piece = min(limit, AT_ONCE) if self._values_only else limit
         records, touched = KafkaRecords(values_only=self._values_only), set[Partition]()
-        messages, positions = self._first(membership, piece, timeout)
+        messages, passed = self._first(membership, piece, timeout)
         while True:
             if any(map(Message.error, messages)):
                 messages = self._without_errors(messages, topics)
-            records.take(messages, positions, self._supply.places)
+            records.take(messages, passed, self._supply.places)
             limit -= piece
-            if len(messages) < piece or limit <= 0 or not positions:
+            if len(messages) < piece or limit <= 0 or not passed:
                 break
             piece = min(piece, limit)
             del messages[:]  # their memory is for the next ones
@@ -68,7 +68,7 @@ class Reading:
                 touched = {*self._assignment.moved, *membership.waiting}
                 self._supply.put_aside(self._settled(messages, touched))
                 break
-            positions = self._assignment.progress()
+            passed = self._assignment.progress()
         self._trouble.raise_stored(membership)
         if len(records):
             self._weather.came_back()
@@ -76,8 +76,8 @@ class Reading:
 
     def _first(
         self, membership: Group | Alone, limit: int, timeout: float
-    ) -> tuple[list[Message], Mapping[Partition, int]]:
-        """The first messages of a read, and where the consumer stands behind them, if that is known."""
+    ) -> tuple[list[Message], Mapping[Partition, range]]:
+        """The first messages of a read, and the offsets that were passed with them, if that is known."""
         messages = self._supply.take(limit, timeout)
         self._trouble.raise_stored(membership)
         if self._assignment.moved or membership.waiting:

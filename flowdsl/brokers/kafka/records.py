@@ -30,18 +30,15 @@ class KafkaRecords(Records):
         self._extent = Extent(self.positions)
         self.messages: list[Message] | None = None if values_only else []
 
-    def take(self, messages: list[Message], positions: Mapping[Partition, int], places: Places) -> None:
-        """Add what a read brought. ``positions``: of the partitions that it moved; empty where that is not known."""
-        only = _only_run(messages, positions, places)
-        if only is not None:
-            self._extent.add(*only)
-        else:
-            for partition, offsets in _runs_of(messages, places):
-                self._extent.add(partition, offsets)
+    def take(self, messages: list[Message], passed: Mapping[Partition, range], places: Places) -> None:
+        """Add what a read brought. ``passed``: the offsets that each partition moved past; empty where that is not known."""
+        for partition, offsets in _whole_runs(messages, passed, places) or _runs_of(messages, places):
+            self._extent.add(partition, offsets)
         self._payload += map(Message.value, messages)
         if self.messages is not None:
             self.messages += messages
-        self.positions.update(positions)
+        for partition, offsets in passed.items():
+            self.positions[partition] = offsets.stop
 
     def __len__(self) -> int:
         return len(self._payload)
@@ -102,22 +99,34 @@ class KafkaRecords(Records):
         return cut
 
 
-def _only_run(
-    messages: list[Any], positions: Mapping[Partition, int], places: Places
-) -> tuple[Partition, range] | None:
-    """What they are if only one partition moved, and no offset is missing between the first and the last: they ascend."""
-    if len(positions) != 1 or not messages:
+def _whole_runs(
+    messages: list[Any], passed: Mapping[Partition, range], places: Places
+) -> list[tuple[Partition, range]] | None:
+    """The runs, where a look at their ends is enough: each partition's records came together, and all that it passed came.
+
+    A partition gives no more records than it has offsets, in their order. So where the numbers are equal it gave one for
+    each, and where the last of them stands that far behind the first there is nothing else in between.
+    """
+    if sum(map(len, passed.values())) != len(messages):
         return None
-    first, last = messages[0], messages[-1]
-    begin, end = first.offset(), last.offset() + 1
-    (only,) = positions
-    if end - begin != len(messages) or places[first.topic(), first.partition()] != only:
-        return None
-    return (only, range(begin, end)) if places[last.topic(), last.partition()] == only else None
+    runs: list[tuple[Partition, range]] = []
+    at = 0
+    while at < len(messages):
+        first = messages[at]
+        partition = places[first.topic(), first.partition()]
+        offsets = passed.get(partition)
+        if not offsets or at + len(offsets) > len(messages):
+            return None
+        at += len(offsets)
+        last = messages[at - 1]
+        if last.offset() != offsets[-1] or places[last.topic(), last.partition()] != partition:
+            return None
+        runs.append((partition, offsets))
+    return runs
 
 
 def _runs_of(messages: list[Any], places: Places) -> Iterator[tuple[Partition, Sequence[int]]]:
-    """Where several partitions moved, or offsets are missing, each message is asked."""
+    """Where partitions take turns, or offsets are missing, each message is asked."""
     offsets = list(map(Message.offset, messages))
     of_each: Iterator[Any] = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
     stop = 0
