@@ -18,6 +18,8 @@ from flowdsl.types import BrokerValue, KafkaPayload, Partition, Record, Topic
 NO_TOPIC = Topic("")
 _GROWTH = 16
 """A read takes so many times as much as the last one, as long as that should not be slow."""
+LARGEST_READ = 2000
+"""Reading costs next to nothing here; of more values the first have left the processor's cache when the last are there."""
 SPARSE = 8
 """A window of fewer than one in so many records of its read has a list of its own."""
 
@@ -98,6 +100,7 @@ class MemoryConsumer:
     commits = False
     commits_start = False
     poll_interval = float("inf")
+    largest_read = LARGEST_READ
 
     def __init__(self, sources: Collection[Iterable[Any] | Inbox], stop: Stop, *, clock: Clock = SYSTEM_CLOCK) -> None:
         given = (each if isinstance(each, Inbox) else Iterated(each, stop, clock) for each in sources)

@@ -28,6 +28,11 @@ class Last(Struct, frozen=True):
         return f"last({self.n})"
 
 
+LARGEST_READ = 8000
+"""Records that a read of a broker brings at most. Each read, and all that is done about it, finds the processor's cache
+full of other things, and more than these bring nothing more.
+"""
+
 Start = Literal["earliest", "latest"] | datetime | Last
 
 
@@ -69,6 +74,9 @@ class Consumer(Protocol):
 
     poll_interval: float
     """Seconds after which a member that does not read is taken for dead."""
+
+    largest_read: int
+    """How many records are read at once, and handed to a pipeline at once, at most: more than these would save nothing."""
 
     def subscribe(self, topics: Topics, listener: Listener) -> None:
         """Ask for the partitions of these topics. Raises TopicNotFound."""

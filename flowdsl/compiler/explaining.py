@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from flowdsl.brokers.memory import LARGEST_READ as IN_MEMORY
+from flowdsl.brokers.protocols import LARGEST_READ as OF_BROKERS
 from flowdsl.compiler.layout import filled, terms
 from flowdsl.compiler.outline import Outline, Place, outline
 from flowdsl.compiler.remarks import BY_DEFAULT, RETRY, holds, of_source, on_error
@@ -13,7 +15,7 @@ from flowdsl.errors import Problem
 from flowdsl.operators.source import BrokerSource
 from flowdsl.plan.names import NamedPlan, named
 from flowdsl.plan.nodes import Plan
-from flowdsl.processing.pace import LARGEST_READ, LARGEST_SLICE, READ_BYTES
+from flowdsl.processing.pace import READ_BYTES
 
 POLICIES = {
     "stop": "the run ends with StepFailed. What is complete before the record is committed; the record itself is not, and will be read again.",
@@ -34,7 +36,7 @@ def explain(plan: Plan) -> str:
     sections = [
         ("SOURCE", _sources(whole)),
         ("STEPS", steps(told, closed=plan.closed)),
-        ("QUEUES", _queues(told)),
+        ("QUEUES", _queues(whole, told)),
         ("OFFSETS", _offsets(whole, told)),
         ("WHEN A STEP FAILS", _failures(told)),
         ("FAULTS, which keep this flow from running", _problems(faults(whole))),
@@ -52,9 +54,11 @@ def _sources(whole: NamedPlan) -> Iterator[str]:
     yield from terms((name if at == 0 else "", text) for name, texts in told for at, text in enumerate(texts))
 
 
-def _queues(told: Outline) -> Iterator[str]:
-    read = f"up to {LARGEST_READ:,} records, or about {READ_BYTES >> 20} MiB. Nothing more is read while they wait"
-    chunk = f"up to {LARGEST_SLICE:,} records at once, as a chunk, through the steps of a stage"
+def _queues(whole: NamedPlan, told: Outline) -> Iterator[str]:
+    is_broker = any(isinstance(plan.source, BrokerSource) for plan in whole.all_sources())
+    most = OF_BROKERS if is_broker else IN_MEMORY
+    read = f"up to {most:,} records, or about {READ_BYTES >> 20} MiB. Nothing more is read while they wait"
+    chunk = f"up to {most:,} records at once, as a chunk, through the steps of a stage"
     between = "what came of one chunk. A stage that cannot hand it on takes nothing more"
     general = [("from the source", read), ("into a stage", chunk), ("between stages", between)]
     yield from terms([*general, *((place.name, held) for place, held in _holders(told))])

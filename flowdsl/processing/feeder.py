@@ -66,7 +66,7 @@ class Feeder:
     ) -> None:
         self._consumer, self._submit, self._clock, self._switch = consumer, submit, clock, switch
         self._before_each = before_each
-        self.pace = Pace()
+        self.pace = Pace(consumer.largest_read)
         self.taken = 0
         """How many records the pipelines of this run took."""
         self._records: Records | None = None

@@ -11,10 +11,7 @@ from flowdsl.records import Records
 SLICE_SECONDS = 0.05
 FASTEST = 16
 """A slice is at most so many times as large as the one before."""
-LARGEST_SLICE = 2000
-"""A whole read. Fewer cost more for each record; many more leave the processor's cache."""
 READ_SECONDS = 1.0
-LARGEST_READ = 2000
 READ_BYTES = 4 * 1024 * 1024
 
 
@@ -24,12 +21,12 @@ def growth(took: float, wanted: float) -> float:
 
 
 class Pace:
-    """Learns from how long things took."""
+    """Learns from how long things took. Neither a read nor a slice is ever larger than ``most``."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.slice = 1
-        self.read = LARGEST_READ
-        self._largest = LARGEST_READ
+        self.read = self._largest = most
         self._records = 0
         self._seconds = 0.0
 
@@ -37,8 +34,8 @@ class Pace:
         """So many records were handed on in so many seconds."""
         if seconds > 2 * SLICE_SECONDS:
             self.slice = max(1, self.slice // 2)
-        elif seconds < SLICE_SECONDS / 2 and self.slice <= records < LARGEST_SLICE:
-            self.slice = min(LARGEST_SLICE, int(self.slice * growth(seconds, SLICE_SECONDS)))
+        elif seconds < SLICE_SECONDS / 2 and self.slice <= records < self._most:
+            self.slice = min(self._most, int(self.slice * growth(seconds, SLICE_SECONDS)))
         self._records += records
         self._seconds += seconds
 
@@ -48,5 +45,5 @@ class Pace:
             self.read = max(1, min(self._largest, int(self._records * READ_SECONDS / self._seconds)))
             self._records, self._seconds = 0, 0.0
         mean = records.nbytes() / max(1, len(records))
-        self._largest = LARGEST_READ if mean * LARGEST_READ <= READ_BYTES else max(1, int(READ_BYTES / mean))
+        self._largest = self._most if mean * self._most <= READ_BYTES else max(1, int(READ_BYTES / mean))
         self.read = min(self.read, self._largest)

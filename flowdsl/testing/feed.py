@@ -13,7 +13,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from flowdsl.brokers.protocols import Listener, Topics
+from flowdsl.brokers.protocols import LARGEST_READ, Listener, Topics
 from flowdsl.errors import BrokerError
 from flowdsl.records import Records
 from flowdsl.types import BrokerValue, KafkaPayload, Partition, Record
@@ -79,6 +79,7 @@ class FeedConsumer:
     commits = True
     commits_start = False
     poll_interval = float("inf")
+    largest_read = LARGEST_READ
     exhausted = False
 
     def __init__(self, feed: Feed) -> None:

@@ -33,7 +33,6 @@ from flowdsl.compiler import new_run, prepare
 from flowdsl.compiler.outline import Stage, Way, outline
 from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.plan.names import named
-from flowdsl.processing.pace import LARGEST_SLICE
 
 
 def parse(value: Any) -> Any:
@@ -119,9 +118,9 @@ STEPS
                  - a value is done when the function has returned
 
 QUEUES
-  from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
+  from the source  up to 8,000 records, or about 4 MiB. Nothing more is read
                    while they wait
-  into a stage     up to SLICE records at once, as a chunk, through the steps of
+  into a stage     up to 8,000 records at once, as a chunk, through the steps of
                    a stage
   between stages   what came of one chunk. A stage that cannot hand it on takes
                    nothing more
@@ -182,9 +181,9 @@ STEPS
       sink     up to 10,000 records wait for the broker to acknowledge them
 
 QUEUES
-  from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
+  from the source  up to 8,000 records, or about 4 MiB. Nothing more is read
                    while they wait
-  into a stage     up to SLICE records at once, as a chunk, through the steps of
+  into a stage     up to 8,000 records at once, as a chunk, through the steps of
                    a stage
   between stages   what came of one chunk. A stage that cannot hand it on takes
                    nothing more
@@ -244,7 +243,7 @@ STEPS
 QUEUES
   from the source  up to 2,000 records, or about 4 MiB. Nothing more is read
                    while they wait
-  into a stage     up to SLICE records at once, as a chunk, through the steps of
+  into a stage     up to 2,000 records at once, as a chunk, through the steps of
                    a stage
   between stages   what came of one chunk. A stage that cannot hand it on takes
                    nothing more
@@ -299,7 +298,7 @@ def test_no_line_is_longer_than_80_columns(make: Callable[[LocalBroker], Any]) -
 
 @pytest.mark.parametrize(("make", "text"), [(service, SERVICE), (branches, BRANCHES), (open_flow, OPEN)])
 def test_flow_is_explained(make: Callable[[LocalBroker], Any], text: str) -> None:
-    assert make(LocalBroker()).explain() + "\n" == text.replace("SLICE", f"{LARGEST_SLICE:,}")
+    assert make(LocalBroker()).explain() + "\n" == text
 
 
 def test_explaining_opens_nothing_calls_nothing_and_makes_no_topic() -> None:

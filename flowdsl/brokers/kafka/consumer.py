@@ -26,7 +26,7 @@ from flowdsl.brokers.kafka.topics import Beginning, meant, partitions_in
 from flowdsl.brokers.kafka.trouble import Trouble
 from flowdsl.brokers.kafka.watching import Watch
 from flowdsl.brokers.kafka.weather import Weather
-from flowdsl.brokers.protocols import Listener, OnGap, Start, Topics
+from flowdsl.brokers.protocols import LARGEST_READ, Listener, OnGap, Start, Topics
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import BrokerError
 from flowdsl.types import BrokerValue, KafkaPayload, Partition
@@ -63,6 +63,7 @@ class KafkaConsumer:
         self._reading = Reading(name, self._supply, self._assignment, self._trouble, weather, values_only=values_only)
         self._closed = False
         self.poll_interval = poll_interval
+        self.largest_read = LARGEST_READ
         self.commits = in_group
         self.commits_start = True
 

@@ -19,7 +19,7 @@ from flowdsl.brokers.local.records import LocalRecords, Span
 from flowdsl.brokers.local.start import go_on
 from flowdsl.brokers.local.storage import Storage
 from flowdsl.brokers.local.waiter import Waiter
-from flowdsl.brokers.protocols import Listener, OnGap, Start, Topics
+from flowdsl.brokers.protocols import LARGEST_READ, Listener, OnGap, Start, Topics
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import BrokerError
 from flowdsl.types import BrokerValue, KafkaPayload, Partition
@@ -55,6 +55,7 @@ class LocalConsumer:
         self._turn = 0
         self._closed = False
         self.poll_interval = poll_interval
+        self.largest_read = LARGEST_READ
         self.commits = group is not None
         self.commits_start = True
 

@@ -45,7 +45,7 @@ class SimulatedConsumer:
 
     def __init__(self, inner: LocalConsumer, dice: Dice, clock: Clock, tell: Tell, watch: Watch) -> None:
         self._inner, self._dice, self._clock, self._tell, self._watch = inner, dice, clock, tell, watch
-        self.poll_interval = inner.poll_interval
+        self.poll_interval, self.largest_read = inner.poll_interval, inner.largest_read
         self.commits = self.commits_start = True
         self.wake = clock()
         self.epochs: dict[Partition, int] = {}
