@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdsl.brokers.memory import MemoryRecords
+from flowdsl import LocalBroker, from_iterable, sink
+from flowdsl.brokers.local.consumer import LocalConsumer
+from flowdsl.brokers.memory import MemoryConsumer, MemoryRecords
 from flowdsl.processing.pace import READ_BYTES, READ_SECONDS, SLICE_SECONDS, Pace
 from flowdsl.types import Partition, Topic
 
@@ -46,3 +50,24 @@ def test_large_records_are_read_in_small_numbers() -> None:
     pace = Pace(8000)
     pace.arrived(read_of(b"x" * (READ_BYTES // 10)))
     assert pace.read == 10
+
+
+@pytest.mark.parametrize(("consumer", "largest"), [(MemoryConsumer, 2000), (LocalConsumer, 8000)])
+def test_flow_reads_no_more_at_once_than_its_source_wants_and_as_much(
+    consumer: Any, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, read, sizes = LocalBroker(), consumer.read, list[int]()
+
+    def spied(self: Any, limit: int, timeout: float) -> Any:
+        records = read(self, limit, timeout)
+        sizes.append(len(records))
+        return records
+
+    monkeypatch.setattr(consumer, "read", spied)
+    values = [b"x"] * 20_000
+    broker.write("t", values)
+    source: Any = from_iterable(values) if consumer is MemoryConsumer else broker.source("t")
+    seen: list[bytes] = []
+    (source | sink(seen.append)).run(until=None if consumer is MemoryConsumer else "end")
+    assert seen == values
+    assert max(sizes) == largest

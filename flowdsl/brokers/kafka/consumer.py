@@ -37,6 +37,8 @@ logger = logging.getLogger("flowdsl")
 class KafkaConsumer:
     """Implements ``Consumer``. ``watch``: what notices topics that come, go, or are made anew."""
 
+    largest_read = LARGEST_READ
+
     def __init__(
         self,
         handle: Consumer,
@@ -63,7 +65,6 @@ class KafkaConsumer:
         self._reading = Reading(name, self._supply, self._assignment, self._trouble, weather, values_only=values_only)
         self._closed = False
         self.poll_interval = poll_interval
-        self.largest_read = LARGEST_READ
         self.commits = in_group
         self.commits_start = True
 

@@ -32,6 +32,8 @@ Answer = Callable[[], None]
 class LocalConsumer:
     """Implements ``Consumer``."""
 
+    largest_read = LARGEST_READ
+
     def __init__(
         self,
         storage: Storage,
@@ -55,7 +57,6 @@ class LocalConsumer:
         self._turn = 0
         self._closed = False
         self.poll_interval = poll_interval
-        self.largest_read = LARGEST_READ
         self.commits = group is not None
         self.commits_start = True
 
