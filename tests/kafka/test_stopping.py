@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from flowdsl import Kafka, Partition, Topic, every, sink
 from tests.kafka.helpers import add, fill, lines_until, program, wait_for
-from tests.kafka.protocols import COOPERATIVE, EAGER, in_every_protocol, settings_of
+from tests.kafka.protocols import COOPERATIVE, EAGER, KIP_848, PROTOCOLS, in_every_protocol, settings_of
 from tests.kafka.server import KafkaServer
 
 pytestmark = pytest.mark.slow
@@ -170,6 +173,83 @@ def test_records_do_not_pile_up_while_a_commit_waits_for_its_answer_and_reading_
     consumer.close(10.0)
     assert [number for number in seen if number % 2] == list(range(1, 20_000, 2))
     assert [number for number in seen if not number % 2] == list(range(0, 20_000, 2))
+
+
+LONG = {"session.timeout.ms": 300_000}
+"""A session that does not end by itself in a test."""
+
+
+class Company:
+    """Consumers of one group, by hand."""
+
+    def __init__(self, kafka: Kafka, address: str, topic: str, group: str) -> None:
+        self._kafka, self._topic, self._group = kafka, topic, group
+        self._admin = AdminClient({"bootstrap.servers": address})
+        self.members: list[Any] = []
+
+    def join(self, settings: Mapping[str, object]) -> Any:
+        member: Any = self._kafka.consumer(group_id=self._group, settings=settings)
+        member.subscribe([self._topic], Quiet())
+        self.members.append(member)
+        return member
+
+    def state(self) -> tuple[str, list[int]]:
+        """What the group says once everybody has read: its state, and how many partitions each member has."""
+        for member in self.members:
+            member.read(1, 0.05)
+        try:
+            found = self._admin.describe_consumer_groups([self._group])[self._group].result(30)
+        except KafkaException:  # the first member is about to make it
+            return "NONE", []
+        return found.state.name, sorted(len(each.assignment.topic_partitions) for each in found.members)
+
+    def wait_for(self, *partitions: int) -> None:
+        """What the group knows its members hear of a little later."""
+        wait_for(lambda: all(self.state() == ("STABLE", [*partitions]) for _ in range(10)))
+
+    def leave(self, member: Any) -> None:
+        self.members.remove(member)
+        member.close(30.0)
+
+
+@pytest.fixture
+def company(kafka: Kafka, kafka_address: str, t: str, g: str) -> Iterator[Company]:
+    """The group ``g``, which reads the one partition of ``t``."""
+    kafka.create_topic(t, partitions=1)
+    found = Company(kafka, kafka_address, t, g)
+    yield found
+    for member in found.members:
+        member.close(30.0)
+
+
+@in_every_protocol
+@pytest.mark.parametrize("is_static", [False, True])
+def test_member_without_partitions_leaves_its_group_and_a_static_one_may_come_again(
+    company: Company, protocol: str, *, is_static: bool
+) -> None:
+    for name in ("one", "two"):
+        identity = {"group.instance.id": name} if is_static else {}
+        company.join({**PROTOCOLS[protocol], **(LONG if protocol != KIP_848 else {}), **identity})
+    company.wait_for(0, 1)
+    company.leave(min(company.members, key=lambda member: len(member._assignment.positions)))
+    _, remain = company.state()
+    assert remain == ([0, 1] if is_static else [1])
+
+
+@pytest.mark.parametrize("protocol", [EAGER, COOPERATIVE])
+def test_member_that_is_closed_while_it_joins_leaves_its_group(company: Company, protocol: str) -> None:
+    settings = {**PROTOCOLS[protocol], **LONG}
+    first = company.join({**settings, "heartbeat.interval.ms": 4000})
+    company.wait_for(1)
+    second = company.join({**settings, "heartbeat.interval.ms": 300})
+    company.wait_for(0, 1)
+    company.join(settings)  # the second joins anew, and waits for the first, who hears of it late
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        second.read(1, 0.05)
+    company.leave(second)
+    company.wait_for(0, 1)
+    assert first in company.members
 
 
 @in_every_protocol

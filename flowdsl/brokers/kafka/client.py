@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from flowdsl.brokers.kafka.asking import PATIENCE, Asker
-from flowdsl.brokers.kafka.closing import within
+from flowdsl.brokers.kafka.closing import leave, within
 from flowdsl.brokers.kafka.commits import Commits
 from flowdsl.brokers.kafka.configuration import (
     admin_configuration,
@@ -70,7 +70,9 @@ class KafkaClient:
         values_only: bool = False,
     ) -> KafkaConsumer:
         given = self._with(settings)
-        weather = self._weather(given, in_group=group_id is not None)
+        in_group, protocol = group_id is not None, group_protocol(given)
+        is_static = "group.instance.id" in given  # may come again, and stays in its group until its session ends
+        weather = self._weather(given, in_group=in_group)
         commits = Commits(self.name, weather)
         configuration = consumer_configuration(self._servers, weather.guarded(given), group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather, "on_commit": commits.on_commit})
@@ -78,12 +80,13 @@ class KafkaClient:
         refresh = number(given, "topic.metadata.refresh.interval.ms", REFRESH_MS) / 1000
         return KafkaConsumer(
             handle,
+            end=leave if in_group and protocol == "cooperative" and not is_static else Consumer.close,
             name=self.name,
             weather=weather,
             commits=commits,
             watch=Watch(Identities(self._describe, self.name), weather, refresh),
-            in_group=group_id is not None,
-            whole=group_id is not None and group_protocol(given) == "eager",
+            in_group=in_group,
+            whole=in_group and protocol == "eager",
             start=start,
             on_gap=on_gap,
             poll_interval=number(given, "max.poll.interval.ms", POLL_INTERVAL_MS) / 1000,

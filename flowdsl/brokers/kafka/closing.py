@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Thread
 
+from confluent_kafka import Consumer
+
+from flowdsl.clock import SYSTEM_CLOCK, Deadline
+
+LONGEST_JOIN = 60.0
+"""Seconds in which a member that leaves hears what its group deals: behind them its session is over as well."""
+_POLL = 0.05
+
 
 def within(seconds: float, end: Callable[[], object]) -> bool:
     """Run this in a thread, and wait for it that long; False if it is not done. The process can end all the same."""
@@ -12,6 +20,22 @@ def within(seconds: float, end: Callable[[], object]) -> bool:
     thread.start()
     thread.join(seconds)
     return not thread.is_alive()
+
+
+def leave(handle: Consumer) -> None:
+    """Close a member of a cooperative group.
+
+    One without partitions, as all are while they join, would be closed by librdkafka (2.16) without a word to the group, which
+    would wait for it until its session ends. It says so when it unsubscribes, once it is not joining any more.
+    """
+    try:
+        if not handle.assignment():
+            handle.unsubscribe()
+            deadline = Deadline.after(SYSTEM_CLOCK, LONGEST_JOIN)
+            while handle.memberid() and not deadline.expired:
+                handle.poll(_POLL)
+    finally:
+        handle.close()
 
 
 def _quietly(end: Callable[[], object]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import partial
 from re import Pattern
 
 from confluent_kafka import Consumer, KafkaException, Message
@@ -35,7 +36,10 @@ logger = logging.getLogger("flowdsl")
 
 
 class KafkaConsumer:
-    """Implements ``Consumer``. ``watch``: what notices topics that come, go, or are made anew."""
+    """Implements ``Consumer``.
+
+    ``watch``: what notices topics that come, go, or are made anew. ``end``: closes the handle.
+    """
 
     largest_read = LARGEST_READ
 
@@ -43,6 +47,7 @@ class KafkaConsumer:
         self,
         handle: Consumer,
         *,
+        end: Callable[[Consumer], None],
         name: str,
         weather: Weather,
         commits: Commits,
@@ -54,7 +59,8 @@ class KafkaConsumer:
         poll_interval: float,
         values_only: bool,
     ) -> None:
-        self._handle, self._name, self._weather, self._commits, self._watch = handle, name, weather, commits, watch
+        self._handle, self._end, self._name, self._weather = handle, end, name, weather
+        self._commits, self._watch = commits, watch
         self._start: Start = start
         self._asker = Asker(handle, name, weather, self._serve)
         self._assignment = Assignment(handle, commits.epochs, whole=whole)
@@ -196,5 +202,5 @@ class KafkaConsumer:
         if self._membership is not None:
             self._membership.is_closed = True
         self._commits.drop()
-        if not within(timeout, self._handle.close) and timeout > 0:
+        if not within(timeout, partial(self._end, self._handle)) and timeout > 0:
             logger.warning("%s did not let the consumer go in %g s; it is left behind", self._name, timeout)
