@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs import BATCH, READING, WRITING, Counting, Latencies, Sizes, Watch, dumps, enrich, keep, loads
 
-from flowdsl import CommitFailed, Flow, Kafka, batch, filter_, map_, sink
+from flowdsl import Flow, Kafka, batch, filter_, map_, sink
 
 
 def reading(address: str, topic: str, group: str) -> Flow[bytes]:
@@ -63,9 +63,9 @@ def in_company(address: str, topic: str, group: str, records: int) -> None:
             seen[row["id"]] = 1
 
     flow = reading(address, topic, group) | map_(loads) | map_(enrich) | batch(BATCH, within=1.0) | sink(note)
-    # What was seen is told, also where the run is over when one is sent away; what is not committed comes again elsewhere.
+    # What was seen is told, also where the run is over when one is sent away.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with suppress(KeyboardInterrupt, CommitFailed):
+    with suppress(KeyboardInterrupt):  # stopped by a signal, before the end
         flow.run(until="end")
     told = {"records": count[0], "first": min(times, default=0.0), "last": max(times, default=0.0)}
     bits = int(seen.translate(DIGITS)[::-1].decode(), 2)
