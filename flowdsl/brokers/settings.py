@@ -23,6 +23,7 @@ REFUSED: Mapping[str, str] = {
     "group.id": "say group_id= where the source is made",
 }
 ALL = frozenset({"all", "-1"})
+NO = frozenset({"false", "f", "0"})
 _ACKS = ("acks", "request.required.acks")
 
 _NAMES = """
@@ -103,6 +104,9 @@ def _check(name: str, value: object) -> None:
         raise ValueError(msg)
     if name in _ACKS and str(value) not in ALL:
         msg = f"setting {name!r} must be 'all', since with {value!r} acknowledged records can be lost"
+        raise ValueError(msg)
+    if name == "allow.auto.create.topics" and str(value).lower() not in NO:
+        msg = f"setting {name!r} must be false, since a misspelt topic would be made where it should be told"
         raise ValueError(msg)
     if name not in NAMES:
         close = get_close_matches(name, NAMES, n=1)

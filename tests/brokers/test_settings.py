@@ -35,6 +35,17 @@ def test_only_full_acknowledgement_is_accepted(value: Any) -> None:
         checked_settings({"acks": value})
 
 
+@pytest.mark.parametrize("value", [True, 1, "true", "T"])
+def test_making_topics_by_mistake_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"allow\.auto\.create\.topics.*misspelt"):
+        checked_settings({"allow.auto.create.topics": value})
+
+
+@pytest.mark.parametrize("value", [False, 0, "False"])
+def test_what_holds_anyway_may_be_said(value: Any) -> None:
+    assert checked_settings({"allow.auto.create.topics": value}) == {"allow.auto.create.topics": value}
+
+
 def test_misspelt_setting_names_the_right_one() -> None:
     with pytest.raises(ValueError, match=r"'fetch.min.byte'.*'fetch.min.bytes'"):
         checked_settings({"fetch.min.byte": 1})
