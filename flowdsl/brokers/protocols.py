@@ -167,8 +167,10 @@ class Delivery:
 class Producer(Protocol):
     """Sends records; used by one thread."""
 
-    def expect(self, topic: str) -> None:
-        """Records will go there. Raises TopicNotFound, NotAuthorized or BrokerUnreachable where that is of no use."""
+    def expect(self, topic: str | None) -> None:
+        """Records will go there; None: each wherever it says. Raises TopicNotFound, NotAuthorized or BrokerUnreachable
+        where that is of no use.
+        """
         ...
 
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:

@@ -64,8 +64,7 @@ class ByHand:
         given = checked_values(values)
         producer = self.producer()
         try:
-            if isinstance(topic, str):
-                producer.expect(topic)
+            producer.expect(topic if isinstance(topic, str) else None)
             return write(producer, template, given, SYSTEM_CLOCK)
         finally:
             producer.close(0.0)

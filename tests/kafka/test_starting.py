@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from flowdsl import BrokerUnreachable, Kafka, Partition, Topic, TopicNotFound, every, map_, sink, to_list
+from flowdsl import (
+    BrokerUnreachable,
+    Kafka,
+    Partition,
+    StepFailed,
+    Topic,
+    TopicNotFound,
+    every,
+    from_iterable,
+    map_,
+    sink,
+    to_list,
+)
 from tests.kafka.helpers import add, fill, lines_until, program, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
 from tests.kafka.server import free_ports
@@ -31,7 +43,10 @@ WAYS: dict[str, Callable[[Kafka], Any]] = {
     "run without a group": lambda kafka: (kafka.source("t") | to_list()).run(until="end"),
     "start": lambda kafka: (kafka.source("t", group_id="g") | to_list()).start().result(timeout=SOON),
     "preview": lambda kafka: (kafka.source("t") | map_(bytes.decode)).preview(),
+    "into a topic": lambda kafka: (from_iterable(["a"]) | kafka.sink("t")).run(),
+    "into a topic per value": lambda kafka: (from_iterable(["a"]) | kafka.sink(lambda _: "t")).run(),
     "write": lambda kafka: kafka.write("t", ["a"]),
+    "write to a topic per value": lambda kafka: kafka.write(lambda _: "t", ["a"]),
     "read": lambda kafka: kafka.read("t"),
     "topics": lambda kafka: kafka.topics(),
     "create_topic": lambda kafka: kafka.create_topic("t"),
@@ -56,6 +71,17 @@ def test_topic_that_is_missing_is_told_within_ten_seconds_and_is_not_made(kafka:
         (kafka.source(t) | to_list()).run(until="end")
     with soon(), pytest.raises(TopicNotFound, match=t):
         kafka.read(t)
+    assert t not in kafka.topics()
+
+
+def test_topic_that_is_missing_is_not_made_by_who_writes_either(kafka: Kafka, t: str) -> None:
+    with soon(), pytest.raises(TopicNotFound, match=t):
+        kafka.write(t, ["a"])
+    with soon(), pytest.raises(TopicNotFound, match=t):
+        (from_iterable(["a"]) | kafka.sink(t)).run()
+    with soon(), pytest.raises(StepFailed, match=t) as info:
+        (from_iterable(["a"]) | kafka.sink(lambda _: t)).run()
+    assert isinstance(info.value.__cause__, TopicNotFound)
     assert t not in kafka.topics()
 
 

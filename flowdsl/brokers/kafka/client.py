@@ -98,7 +98,9 @@ class KafkaClient:
         weather = self._weather(given)
         configuration = producer_configuration(self._servers, weather.guarded(given))
         handle = made(Producer, {**configuration, "error_cb": weather})
-        return KafkaProducer(handle, name=self.name, weather=weather, partitions_of=self._partitions_of)
+        return KafkaProducer(
+            handle, name=self.name, weather=weather, partitions_of=self._partitions_of, topics=self.topics
+        )
 
     # -- topics ---------------------------------------------------------------------------------------------------
 

@@ -50,21 +50,36 @@ _CAUGHT = frozenset(
 
 
 class KafkaProducer:
-    """Implements ``Producer``. ``partitions_of``: how many partitions a topic has; raises TopicNotFound and the like."""
+    """Implements ``Producer``.
 
-    def __init__(self, handle: Producer, *, name: str, weather: Weather, partitions_of: Callable[[str], int]) -> None:
-        self._handle, self._name, self._weather, self._partitions_of = handle, name, weather, partitions_of
+    ``partitions_of``: how many partitions a topic has; raises TopicNotFound and the like. ``topics``: which there are.
+    """
+
+    def __init__(
+        self,
+        handle: Producer,
+        *,
+        name: str,
+        weather: Weather,
+        partitions_of: Callable[[str], int],
+        topics: Callable[[], object],
+    ) -> None:
+        self._handle, self._name, self._weather = handle, name, weather
+        self._partitions_of, self._topics = partitions_of, topics
         self._refused: deque[tuple[Delivery, int, BrokerError]] = deque()
         self._suspects: deque[Suspect] = deque()
         self._alone: Suspect | None = None
-        self._known: set[str] = set()
+        self._known: set[str | None] = set()
         self._places = Places()
         self._closed = False
 
-    def expect(self, topic: str) -> None:
+    def expect(self, topic: str | None) -> None:
         self._check_open()
         if topic not in self._known:
-            self._partitions_of(topic)
+            if topic is None:
+                self._topics()
+            else:
+                self._partitions_of(topic)
             self._known.add(topic)
 
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:

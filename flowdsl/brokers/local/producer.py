@@ -28,7 +28,7 @@ class LocalProducer:
         self._reports: deque[tuple[Delivery, int, BrokerError | None]] = deque()
         self._closed = False
 
-    def expect(self, topic: str) -> None:  # noqa: ARG002  # the first record makes it
+    def expect(self, topic: str | None) -> None:  # noqa: ARG002  # the first record makes it
         self._check_open()
 
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
