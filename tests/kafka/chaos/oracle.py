@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,8 @@ class Sinks:
         self._read: dict[Path, int] = {}
         self.lines: list[Line] = []
         self._there: set[tuple[int, int]] = set()
-        self._prefix: Counter[int] = Counter()
+        self._looked_at: Counter[int] = Counter()
+        self._unheard: dict[int, list[int]] = defaultdict(list)
 
     def refresh(self) -> None:
         for path in sorted(self._folder.glob("*.sink")):
@@ -42,17 +44,21 @@ class Sinks:
                 self._there.add((partition, offset))
 
     def holds(self, sent: Mapping[tuple[int, int], int], partition: int, below: int) -> int | None:
-        """The first offset below that which is neither in a sink nor left out by the filter, or None."""
-        offset = self._prefix[partition]
-        while offset < below:
-            value = sent.get((partition, offset))
+        """The first offset below that which is neither in a sink nor left out by the filter, or None.
+
+        What was read before its producer heard of it is looked at again with each sample: it never hears of those whose
+        acknowledgement was lost.
+        """
+        unheard: list[int] = []
+        for offset in chain(self._unheard[partition], range(self._looked_at[partition], below)):
             if (partition, offset) not in self._there:
+                value = sent.get((partition, offset))
                 if value is None:
-                    return None  # it was read before its producer heard of it: looked at again, with the next sample
-                if wanted(str(value).encode()):
+                    unheard.append(offset)
+                elif wanted(str(value).encode()):
                     return offset
-            offset += 1
-            self._prefix[partition] = offset
+        self._unheard[partition] = unheard
+        self._looked_at[partition] = max(below, self._looked_at[partition])
         return None
 
     @property
