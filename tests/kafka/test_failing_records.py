@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from flowdsl import ClosedFlow, Kafka, Partition, Stats, StepFailed, Topic, batch, dead_letter, immediately, map_, sink
+from flowdsl import (
+    ClosedFlow,
+    Kafka,
+    Partition,
+    Stats,
+    StepFailed,
+    Topic,
+    batch,
+    dead_letter,
+    decode,
+    distinct_until_changed,
+    filter_,
+    flat_map,
+    immediately,
+    map_,
+    scan,
+    sink,
+    tap,
+    with_record,
+)
 from tests.kafka.helpers import fill, lines_until, program, wait_for
 
 pytestmark = pytest.mark.slow
@@ -124,6 +144,55 @@ def test_whatever_a_function_raises_nothing_is_lost_and_nothing_is_silent(
     flow.run(until="end", timeout=120.0)
     assert delivered == list(range(500))
     assert kafka.committed(g) == {at(t): 500}
+
+
+def fails(number: int) -> int:
+    if number == POISON:
+        raise Poison("number 137")
+    return number
+
+
+def as_text(number: int) -> bytes:
+    return str(number).encode()
+
+
+def halves(number: int) -> Iterator[int]:
+    """A generator that gives a value of the record, and fails before the other."""
+    yield number
+    yield fails(number)
+
+
+async def slowly(number: int) -> int:
+    return fails(number)
+
+
+STEPS: dict[str, Callable[[], Any]] = {
+    "map_": lambda: map_(fails),
+    "filter_": lambda: filter_(lambda number: fails(number) >= 0),
+    "tap": lambda: tap(fails),
+    "flat_map": lambda: flat_map(halves) | distinct_until_changed(),
+    "scan": lambda: scan(lambda _, number: fails(number), initial=0),
+    "distinct_until_changed": lambda: distinct_until_changed(fails),
+    "with_record": lambda: with_record() | map_(lambda pair: fails(pair[0])),
+    "decode": lambda: map_(as_text) | decode(lambda text: fails(int(text))),
+    "map_ in threads": lambda: map_(fails, concurrency=4),
+    "map_ of coroutines": lambda: map_(slowly, concurrency=4),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_record_that_fails_in_any_operator_stops_the_flow_behind_what_was_before_it(
+    kafka: Kafka, t: str, g: str, step: str
+) -> None:
+    fill(kafka, t, 300)
+    delivered: list[int] = []
+    flow = kafka.source(t, group_id=g, decode=int) | STEPS[step]() | sink(delivered.append)
+    with pytest.raises(StepFailed) as info:
+        flow.run(until="end", timeout=120.0, commit=immediately)
+    assert (info.value.topic, info.value.partition, info.value.offset) == (t, 0, POISON)
+    assert isinstance(info.value.__cause__, Poison)
+    assert [number for number in delivered if number != POISON] == list(range(POISON))
+    assert kafka.committed(g) == {at(t): POISON}
 
 
 def test_pasted_auto_commit_is_refused_with_the_reason(kafka: Kafka, kafka_address: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl import Flow, Kafka, Partition, Topic, every, map_, sink, through
+from flowdsl import Flow, Kafka, Partition, StepFailed, Topic, batch, every, map_, sink, through
 from flowdsl.processing import CommitPolicy, StreamProcessor
 from flowdsl.strategies import Message, MessageRejected, ProcessingStrategy, ProcessingStrategyFactory
 from tests.kafka.helpers import add, fill, wait_for
@@ -155,7 +155,10 @@ def in_order(done: Collection[tuple[int, int]]) -> None:
 
 
 @in_every_protocol
-def test_member_that_was_away_too_long_does_not_take_commits_back(kafka: Kafka, t: str, g: str, protocol: str) -> None:
+@pytest.mark.parametrize("leaves", [False, True])
+def test_member_that_was_away_too_long_does_not_take_commits_back(
+    kafka: Kafka, t: str, g: str, protocol: str, *, leaves: bool
+) -> None:
     fill(kafka, t, 30)
     settings = {**settings_of(protocol), "max.poll.interval.ms": 6000}
     values: list[int] = []
@@ -174,16 +177,43 @@ def test_member_that_was_away_too_long_does_not_take_commits_back(kafka: Kafka, 
         wait_for(stuck.is_set)
         with flow.start(commit=OFTEN) as other:
             wait_for(lambda: kafka.committed(g).get(partition) == 30)
+            if leaves:  # a group without members takes commits of anybody
+                other.stop()
             free.set()
             end = time.monotonic() + 5.0
             while time.monotonic() < end:
                 committed.append(kafka.committed(g)[partition])
             add(kafka, t, range(30, 40))
             wait_for(lambda: kafka.committed(g)[partition] == 40)
-            other.stop()
+            if not leaves:
+                other.stop()
         away.stop()
     assert set(committed) == {30}
     assert set(values) == set(range(40))
+
+
+@in_every_protocol
+def test_function_that_fails_while_partitions_are_given_up_loses_nothing(
+    kafka: Kafka, t: str, g: str, protocol: str
+) -> None:
+    fill(kafka, t, 30, partitions=2)
+    first: list[int] = []
+    second: list[int] = []
+    source = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol))
+
+    def write(numbers: list[int]) -> None:
+        assert not first, "the second group, which is not full, is written when partitions go"
+        first.extend(numbers)
+
+    failing = (source | batch(20) | sink(write)).start(commit=OFTEN)
+    wait_for(lambda: first and sum(kafka.committed(g).values()) > 0)
+    with (source | sink(second.append)).start(commit=OFTEN) as other:
+        with pytest.raises(StepFailed, match="which is not full"):
+            failing.result(timeout=150.0)
+        wait_for(lambda: sum(kafka.lag(g).values()) == 0)
+        other.stop(timeout=120)
+    assert set(first) | set(second) == set(range(30))
+    assert not set(first) & set(second), "what was written had been committed"
 
 
 @in_every_protocol

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 
 LONGEST_JOIN = 60.0
-"""Seconds in which a member that leaves hears what its group deals: behind them its session is over as well."""
+"""Seconds in which a member that leaves may hear what its group deals, also where nobody waits for it any more."""
 _POLL = 0.05
 
 
