@@ -46,7 +46,7 @@ class Template(Struct, frozen=True):
 
 
 def write(producer: Producer, template: Template, values: Iterable[Any], clock: Clock) -> int:
-    """How many records were acknowledged: all. Raises DeliveryFailed for one that was not, or what a value raised."""
+    """How many records were acknowledged: all. Raises what the first that was not failed with, or what a value raised."""
     delivery = Delivery()
     sent = 0
     iterator = iter(values)
@@ -67,9 +67,9 @@ def write(producer: Producer, template: Template, values: Iterable[Any], clock: 
         raise
     _wait(producer, delivery, clock)
     if delivery.failed:
-        first = min(delivery.failed)
-        msg = f"{len(delivery.failed)} of {sent} records were not written, the first of them number {first}: {told(delivery.failed[first])}"
-        raise DeliveryFailed(msg) from delivery.failed[first]
+        first, failure = min(delivery.failed.items())
+        msg = f"{len(delivery.failed)} of {sent} records were not written, the first of them number {first}: {told(failure)}"
+        raise type(failure)(msg) from failure
     return sent
 
 

@@ -46,7 +46,8 @@ class ByHand:
         partition: int | Callable[[T], int] | None = None,
         encode: Encoder[T] | Callable[[T], bytes | str] | None = None,
     ) -> int:
-        """Produce values and wait until all are acknowledged; returns how many. Raises DeliveryFailed if one was not.
+        """Produce values and wait until all are acknowledged; returns how many. Raises if one was not: DeliveryFailed,
+        or what says more, as NotAuthorized does. Some may have been written then; the error says how many were not.
 
         >>> from flowdsl import LocalBroker
         >>> LocalBroker().write("greetings", ["hello", "world"])

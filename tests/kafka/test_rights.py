@@ -205,6 +205,14 @@ def flow_into(kafka: Kafka, topic: str, _: str) -> object:
     return (from_iterable(["a"]) | kafka.sink(topic)).run()
 
 
+def write_to_topic_of_value(kafka: Kafka, topic: str, _: str) -> object:
+    return kafka.write(lambda _: topic, ["a"])
+
+
+def flow_into_topic_of_value(kafka: Kafka, topic: str, _: str) -> object:
+    return (from_iterable(["a"]) | kafka.sink(lambda _: topic)).run()
+
+
 REFUSED: dict[str, tuple[str, Callable[[Kafka, str, str], object], str]] = {
     "read a topic": ("nobody", read, "looking for topic"),
     "read a topic that one may see": ("looker", read, r"(reading|committing) t-.*Topic authorization failed"),
@@ -213,6 +221,10 @@ REFUSED: dict[str, tuple[str, Callable[[Kafka, str, str], object], str]] = {
     "write what one may read": ("reader", write, "writing"),
     "flow into a topic": ("nobody", flow_into, "looking for topic"),
     "flow into a topic that one may read": ("reader", flow_into, "writing"),
+    "write to the topic of a value": ("nobody", write_to_topic_of_value, "writing"),
+    "write to the topic of a value, which one may read": ("reader", write_to_topic_of_value, "writing"),
+    "flow into the topic of a value": ("nobody", flow_into_topic_of_value, "writing"),
+    "flow into the topic of a value, which one may read": ("reader", flow_into_topic_of_value, "writing"),
 }
 
 
