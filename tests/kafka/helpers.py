@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from flowdsl import BrokerUnreachable, Kafka
+from flowdsl import BrokerError, Kafka
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 150.0
@@ -38,10 +38,12 @@ def add(kafka: Kafka, topic: str, numbers: range, *, partitions: int = 1) -> Non
 
 
 def answers(kafka: Kafka, topic: str) -> bool:
-    """Whether the topic can be read: a broker that is up again may need a while longer than it promises to users."""
+    """Whether the topic can be read, and records are taken: a broker that is back may need longer than users wait."""
     try:
+        kafka.create_topic("probe")
+        kafka.write("probe", ["?"])
         kafka.read(topic, count=1)
-    except BrokerUnreachable:
+    except BrokerError:
         return False
     return True
 

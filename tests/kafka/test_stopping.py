@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from flowdsl import Kafka, Partition, Topic, every, sink
-from tests.kafka.helpers import add, fill, lines_until, program, wait_for
+from tests.kafka.helpers import add, answers, fill, lines_until, program, wait_for
 from tests.kafka.protocols import COOPERATIVE, EAGER, KIP_848, PROTOCOLS, in_every_protocol, settings_of
 from tests.kafka.server import KafkaServer
 
@@ -94,6 +94,7 @@ def test_process_is_gone_by_its_deadline_when_the_broker_hangs(
             output, errors = process.communicate(timeout=120)
             took = time.monotonic() - began
             own_kafka.resume()
+            wait_for(lambda: answers(kafka, t))
         assert took < 3.0 + 5.0 + 5.0 + 30.0, "stop_timeout, the last commit, leaving, and a machine that is busy"
         assert process.returncode == 0, errors
         if output.split() not in (["CommitFailed"], ["StopTimeout"]) and "lost: " not in errors:
