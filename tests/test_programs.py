@@ -78,7 +78,7 @@ SERVICE = """
         kafka.source("orders", group_id="billing")
         | map_(json.loads)
         | filter_(lambda order: order["paid"])
-        | batch(500, within=1.0)
+        | batch(500, within=30.0)
         | sink(insert_rows)
     )
 

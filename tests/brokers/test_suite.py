@@ -15,12 +15,12 @@ from flowdsl.brokers.protocols import Delivery, Last, Outgoing
 from flowdsl.errors import BrokerError, DeliveryFailed, TopicNotFound
 from flowdsl.flow.face import Broker
 from flowdsl.types import KafkaPayload, Partition, Topic
-from tests.kafka.helpers import NOON
+from tests.kafka.helpers import NOON, PATIENCE
 
 Join = Callable[..., Any]
 
 
-def until(readers: list[Any], condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(readers: list[Any], condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Let the readers take turns until the condition holds; fails when it does not come to hold."""
     end = time.monotonic() + seconds
     while not condition():
@@ -206,8 +206,13 @@ def test_reads_keep_to_their_limit(broker: Broker, join: Join, t: str) -> None:
     broker.create_topic(t, partitions=2)
     broker.write(t, map(str, range(100)))
     reader = join(t, None)
-    sizes = [len(reader.read(limit=7, timeout=0.05)) for _ in range(30)]
-    until([reader], lambda: len(reader.values) == 100)
+    sizes: list[int] = []
+
+    def all_is_read() -> bool:
+        sizes.append(len(reader.read(limit=7, timeout=0.05)))
+        return len(reader.values) == 100
+
+    until([], all_is_read)
     assert max(sizes) == 7
 
 

@@ -15,7 +15,7 @@ from time import sleep
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RECORDS = 3000
+RECORDS = 12_000
 KILLS = 4
 PATIENCE = 120.0
 

@@ -76,7 +76,12 @@ def test_a_resource_is_opened_once_per_worker(tmp_path: Path) -> None:
         yield 100
         path.write_text("closed")
 
-    flow = from_iterable(range(200)) | map_(using(model, lambda m, n: m + n), scheduler=processes(2)) | to_list()
+    def add(number: int, n: int) -> int:
+        while len(list(tmp_path.iterdir())) < 2:  # both are there before either has done its work
+            sleep(0.01)
+        return number + n
+
+    flow = from_iterable(range(200)) | map_(using(model, add), scheduler=processes(2)) | to_list()
     assert flow.run(timeout=LONG) == [100 + n for n in range(200)]
     assert [path.read_text() for path in tmp_path.iterdir()] == ["closed", "closed"]
 

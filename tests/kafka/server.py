@@ -182,7 +182,8 @@ def free_ports(count: int) -> list[int]:
         port = random.randint(15_000, 32_000)  # noqa: S311  # no secret
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
-            chosen.append(port)
+            if port not in chosen:
+                chosen.append(port)
     return chosen
 
 

@@ -44,7 +44,11 @@ def test_flow_goes_on_after_a_restart_of_the_broker(
                 wait_for(lambda: set(values) >= set(range(100 * turn + 100)))  # noqa: B023  # waited for in this turn
                 told = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
                 told = [line for line in told if "lost: " not in line]  # sessions end meanwhile
-                assert len(told) <= 3, f"one line of each: two readers, and the client that is asked here: {told}"
+                away = [line for line in told if "cannot be reached" in line]
+                assert len(away) <= 3, f"one line of each: two readers, and the client that is asked here: {told}"
+                assert len(told) - len(away) <= 2, (
+                    f"each flow may have had a commit under way, which is told once: {told}"
+                )
             wait_for(lambda: sum(kafka.lag(g).values()) == 0 and sum(kafka.lag(f"{g}-copy").values()) == 0)
             for handle in (seen, copied):
                 handle.stop(timeout=120)

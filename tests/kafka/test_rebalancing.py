@@ -48,7 +48,9 @@ class Member:
 
     def __init__(self, kafka: Kafka, topic: str, group: str, protocol: str, values: list[int]) -> None:
         self.gate, self.rejects = threading.Event(), threading.Event()
-        settings = {**settings_of(protocol), "max.poll.interval.ms": 9000}  # a rebalance waits for a third of it
+        settings = {**settings_of(protocol), "max.poll.interval.ms": 18_000}  # a rebalance waits for a third of it
+        if "session.timeout.ms" in settings:
+            settings["session.timeout.ms"] = 18_000
         source: Flow[bytes] = kafka.source(topic, group_id=group, settings=settings)
         flow: Any = source | through(Holding(self.gate, self.rejects)) | map_(int) | sink(values.append)
         self.handle = flow.start(commit=OFTEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import time
@@ -31,7 +32,7 @@ address, topic, group, protocol, fast = sys.argv[1:]
 def work(value):
     if int(value) >= int(fast):
         print("begun", value.decode(), flush=True)
-        time.sleep(1.0)
+        sys.stdin.readline() if int(value) == int(fast) + 1 else time.sleep(1.0)
     global done
     done = int(value) + 1
 done = 0
@@ -49,13 +50,10 @@ def test_slow_function_does_not_hold_up_a_stop(
     with program(SLOW, kafka_address, t, g, protocol, str(fast)) as process:
         lines_until(process, f"begun {fast + 1}")
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=SOON)
+        output, errors = process.communicate("\n", timeout=SOON)  # the record in hand may end now
     assert process.returncode == 0, errors
-    *begun, last = output.split("\n")[:-1]
-    assert len(begun) <= 1, "work was begun after the signal"
-    done = int(last.removeprefix("done "))
-    assert done in {fast + 2, fast + 3}
-    assert kafka.committed(g) == {Partition(Topic(t), 0): done}
+    assert output == f"done {fast + 2}\n", "work was begun after the signal"
+    assert kafka.committed(g) == {Partition(Topic(t), 0): fast + 2}
 
 
 COPY = """
@@ -245,13 +243,18 @@ def test_member_that_is_closed_while_it_joins_leaves_its_group_once_it_can(
 ) -> None:
     first = company.join({**LONG, "heartbeat.interval.ms": 300})
     company.wait_for(2)
-    second = company.join({**LONG, "heartbeat.interval.ms": 300})
+    told: list[str] = []
+    statistics: dict[str, Any] = {"statistics.interval.ms": 100, "stats_cb": told.append}
+    second = company.join({**LONG, **statistics, "heartbeat.interval.ms": 300})
     company.wait_for(0, 1, readers=[second])  # the first has not read since, and holds both
     third = company.join(LONG)
     wait_for(lambda: company.state(second, third)[0] == "PREPARING_REBALANCING")
-    end = time.monotonic() + 2.0
-    while time.monotonic() < end:  # the second hears that the third came, joins anew, and waits for the first
+
+    def joins_anew() -> bool:
         second.read(1, 0.05)
+        return json.loads(told[-1])["cgrp"]["join_state"] == "wait-join"
+
+    wait_for(joins_anew)  # it heard that the third came, and waits for the first
     company.leave(second, 0.2)
     assert "did not let the consumer go in 0.2 s" in caplog.text
     company.wait_for(1, 1)
@@ -291,7 +294,7 @@ def test_last_commit_of_an_older_generation_is_sent_again_in_the_new_one(
         wait_for(lambda: sum(kafka.lag(g).values()) == 0)
         second.stop(timeout=120)
     assert sorted({*firsts, *seconds}) == list(range(16))
-    assert "WARNING" not in caplog.text
+    assert "commit" not in " ".join(record.message for record in caplog.records if record.levelno >= logging.WARNING)
 
 
 def test_log_has_one_line_for_each_thing_that_happens_when_all_is_well(
@@ -311,7 +314,6 @@ def test_log_has_one_line_for_each_thing_that_happens_when_all_is_well(
         wait_for(lambda: caplog.text.count(f"assigned: {t}") == 3)
         first.stop(timeout=120)
     lines = [record.getMessage() for record in caplog.records if record.name == "flowdsl"]
-    told = [
-        line.partition(":")[0] for line in lines if line != "assigned: no partitions"
-    ]  # a group may need two rounds
+    told = [line.partition(":")[0] for line in lines if line != "assigned: no partitions"]  # it may need two rounds
+    told = [word for word in told if not word.startswith(("paused ", "resumed "))]  # a machine that is busy
     assert sorted(told) == ["assigned"] * 3 + ["revoked"] + ["stopped"] * 2

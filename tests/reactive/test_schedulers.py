@@ -190,7 +190,7 @@ def test_scheduler_of_a_user_interface_whose_loop_does_not_run_is_refused_by_nam
 
 
 def test_loop_that_stops_with_coroutines_under_way_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(foreign, "PATIENCE", 0.2)
+    monkeypatch.setattr(foreign, "PATIENCE", 2.0)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -205,7 +205,8 @@ def test_loop_that_stops_with_coroutines_under_way_is_noticed(monkeypatch: pytes
     handle = (from_iterable(range(N)) | step | to_list()).start(stop_timeout=0.5)
     with pytest.raises(FlowError, match=r"AsyncIOThreadSafeScheduler.*loop does not run"):
         handle.result(timeout=30)
-    thread.join()
+    thread.join(30)
+    assert not thread.is_alive(), "it was refused before it could stop the loop"
     loop.run_until_complete(_cancelled(asyncio.all_tasks(loop)))
     loop.close()
 
@@ -261,12 +262,12 @@ def test_scheduler_that_dies_in_mid_run_is_noticed(monkeypatch: pytest.MonkeyPat
 
 
 def test_scheduler_of_the_loop_that_the_flow_blocks_is_refused_with_the_cause(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
-
     async def main() -> None:
         scheduler = AsyncIOThreadSafeScheduler(asyncio.get_running_loop())
-        with pytest.raises(FlowError, match=r"AsyncIOThreadSafeScheduler.*loop"):
-            (from_iterable(range(3)) | map_(str, scheduler=scheduler) | to_list()).run()
+        with monkeypatch.context() as patch:
+            patch.setattr(foreign, "PATIENCE", 0.1)
+            with pytest.raises(FlowError, match=r"AsyncIOThreadSafeScheduler.*loop"):
+                (from_iterable(range(3)) | map_(str, scheduler=scheduler) | to_list()).run()
         handle = (from_iterable(range(3)) | map_(str, scheduler=scheduler) | to_list()).start()
         assert await handle == ["0", "1", "2"]
 

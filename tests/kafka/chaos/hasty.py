@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 
 from tests.kafka.chaos.member import Synced, wanted
 from tests.kafka.protocols import settings_of
@@ -17,9 +17,15 @@ from tests.kafka.protocols import settings_of
 CARELESS = {"enable.auto.commit": True, "auto.commit.interval.ms": 100, "auto.offset.reset": "earliest"}
 
 
+def told(_: Consumer, partitions: list[TopicPartition]) -> None:
+    """So that it can be seen when it has joined, as with other members."""
+    if partitions:
+        print("assigned: ", len(partitions), flush=True)  # noqa: T201  # its log
+
+
 def main(address: str, topic: str, group: str, protocol: str, _step: str, path: str) -> None:
     consumer = Consumer({"bootstrap.servers": address, "group.id": group, **CARELESS, **settings_of(protocol)})
-    consumer.subscribe([topic])
+    consumer.subscribe([topic], on_assign=told)
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     file = Synced(Path(path))

@@ -207,6 +207,7 @@ def chaos(
             run = Run(server, members, load, sinks, asker.committed, asker.ends, [], say)
             for _ in range(2):
                 members.join()
+            run.wait_for_members()
             run.rest(5.0)
             faults = plan(seed, seconds, with_workers=step == "processes")
             for fault in faults:
