@@ -72,8 +72,8 @@ class ProduceTo(Chaining, Generic[F_co]):
     def _stage(self, build: Build, downstream: Strategy) -> Strategy:
         step = build.step
         producer = step.run.producer(self.client, dict(self.settings))
-        producer.expect(self.topic if isinstance(self.topic, str) else None)
-        return ProduceStage(step, build.handler, producer, downstream, clock=step.clock)
+        topic = self.topic if isinstance(self.topic, str) else None
+        return ProduceStage(step, build.handler, producer, downstream, topic=topic, clock=step.clock)
 
 
 class OutgoingKernel(Kernel):

@@ -3,6 +3,9 @@
 Chunks leave in the order in which they came. When a record was refused, it is the record that the step's policy is
 asked about, and not the chunk that it travelled in. One that is sent again was passed by those that were taken
 meanwhile; its chunk leaves, and all behind it, once it is there.
+
+A topic that is gone, or that one may not write to, is the fault of no record, unless its value named the topic: with
+``on_error="skip"`` everything would be passed over. So it ends the run under every policy.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 from flowdsl.brokers.protocols import Producer
 from flowdsl.chunks import progress
 from flowdsl.clock import Clock
+from flowdsl.errors import DeliveryFailed, NotAuthorized, TopicNotFound
 from flowdsl.interface.step import Step
 from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.stages.context import StepContext
@@ -24,10 +28,15 @@ from flowdsl.types import FilteredPayload, Message
 
 MOST_UNDER_WAY = 10_000
 """Records that may wait for their acknowledgement."""
+_OF_A_RECORD = (DeliveryFailed,)
+_OF_A_RECORD_THAT_NAMES_ITS_TOPIC = (DeliveryFailed, TopicNotFound, NotAuthorized)
 
 
 class ProduceStage(Step[Any, Any]):
-    """Takes chunks of values with their records, and chunks without values."""
+    """Takes chunks of values with their records, and chunks without values.
+
+    ``topic``: where all of them go; None where each says so itself.
+    """
 
     def __init__(
         self,
@@ -36,10 +45,13 @@ class ProduceStage(Step[Any, Any]):
         producer: Producer,
         next_step: ProcessingStrategy[Any],
         *,
+        topic: str | None,
         clock: Clock,
     ) -> None:
         super().__init__(next_step, clock=clock)
         self._step, self._handler, self._producer = step, handler, producer
+        self._of_a_record = _OF_A_RECORD_THAT_NAMES_ITS_TOPIC if topic is None else _OF_A_RECORD
+        producer.expect(topic)
         self._under_way: deque[Sending] = deque()
         self._count = 0
         self._ended = False
@@ -110,8 +122,11 @@ class ProduceStage(Step[Any, Any]):
             return False
         while sending.lost:
             index = min(sending.lost)
+            failure = sending.lost[index]
             try:
-                verdict = self._handler.handle(sending.lost[index])
+                if not isinstance(failure.error, self._of_a_record):
+                    raise failure.error
+                verdict = self._handler.handle(failure)
             except BaseException:
                 self._end_before(sending, index)
                 self._step.run.switch.fail()

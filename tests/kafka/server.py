@@ -64,7 +64,7 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 sasl.enabled.mechanisms=PLAIN,OAUTHBEARER
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-  user_reader="{password}" user_writer="{password}" user_groupless="{password}" user_looker="{password}" user_nobody="{password}";
+  user_reader="{password}" user_writer="{password}" user_groupless="{password}" user_looker="{password}" user_elsewhere="{password}" user_nobody="{password}";
 listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
   unsecuredLoginStringClaim_sub="broker";
 listener.name.sasl_plaintext.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flowdsl import JSON, Kafka, Partition, StepFailed, Topic, filter_, map_
+from flowdsl import JSON, Kafka, Partition, StepFailed, Topic, TopicNotFound, every, filter_, map_
 from flowdsl.brokers.protocols import Delivery, Outgoing
-from tests.kafka.helpers import NOON, fill
+from tests.kafka.helpers import NOON, add, fill, wait_for
 
 pytestmark = pytest.mark.slow
 FAR = datetime.now(UTC) + timedelta(days=400)
@@ -92,6 +92,19 @@ def test_record_that_is_too_large_is_named(kafka: Kafka, t: str, g: str) -> None
         (flow | kafka.sink(f"{t}-out")).run(until="end", timeout=120.0)
     assert (info.value.offset, info.value.value) == (13, b"13")
     assert kafka.committed(g) == {at(t): 13}
+
+
+def test_topic_that_is_deleted_is_not_the_fault_of_its_records(kafka: Kafka, t: str, g: str) -> None:
+    fill(kafka, t, 10)
+    kafka.create_topic(f"{t}-out")
+    flow = kafka.source(t, group_id=g) | kafka.sink(f"{t}-out", on_error="skip")
+    handle = flow.start(commit=every(seconds=0.2))
+    wait_for(lambda: kafka.committed(g) == {at(t): 10})
+    kafka.delete_topic(f"{t}-out")
+    add(kafka, t, range(10, 20))
+    with pytest.raises(TopicNotFound, match=f"{t}-out"):
+        handle.result(timeout=120.0)
+    assert kafka.committed(g) == {at(t): 10}
 
 
 def test_queue_that_is_full_holds_records_back(kafka: Kafka, t: str, g: str) -> None:

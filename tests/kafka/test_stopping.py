@@ -252,7 +252,8 @@ def test_member_that_is_closed_while_it_joins_leaves_its_group_once_it_can(
 
     def joins_anew() -> bool:
         second.read(1, 0.05)
-        return json.loads(told[-1])["cgrp"]["join_state"] == "wait-join"
+        state: str = json.loads(told[-1])["cgrp"]["join_state"]
+        return state == "wait-join"
 
     wait_for(joins_anew)  # it heard that the third came, and waits for the first
     company.leave(second, 0.2)

@@ -222,17 +222,17 @@ class KafkaProducer:
     def _sorted(self, record: Outgoing, error: KafkaError) -> BrokerError:
         doing = f"writing to {record.topic!r}"
         if record.partition is not None and error.code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  # librdkafka's own errors are named so
-            return DeliveryFailed(self._told_partition(record.topic, record.partition))
+            return self._without_partition(record.topic, record.partition)
         if is_refused(error) or is_unknown(error) or error.fatal():
             return sorted_error(error, doing, self._name)
         return DeliveryFailed(f"{doing}: {self._name} did not take the record: {error.str()} ({error.name()})")
 
-    def _told_partition(self, topic: str, index: int) -> str:
+    def _without_partition(self, topic: str, index: int) -> BrokerError:
         try:
             count = self._partitions_of(topic)
         except BrokerError as error:
-            return f"topic {topic!r} has no partition {index}: {error}"
-        return f"topic {topic!r} has {count} partitions, and none with the number {index}"
+            return type(error)(f"topic {topic!r} has no partition {index}: {error}")
+        return DeliveryFailed(f"topic {topic!r} has {count} partitions, and none with the number {index}")
 
     def _is_busy(self) -> bool:
         return bool(self._refused or self._suspects or self._alone or len(self._handle))
