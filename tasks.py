@@ -91,10 +91,13 @@ def flights(*arguments: str) -> None:
 def test(*arguments: str) -> None:
     """Pass the tests; --quick leaves out the slow ones, everything else goes to pytest."""
     quick = ["-m", "not slow"] if "--quick" in arguments else []
+    processors = os.cpu_count() or 1
+    workers = processors if quick else max(processors, min(8, 2 * processors))  # slow ones mostly wait for a broker
     setup("[dev]")
     if not quick and not os.environ.get("FLOWDSL_TEST_KAFKA"):
         exit_code(PYTHON, "-m", "tests.kafka.jars")  # what lacks is told; the tests that need it are skipped
-    run_tool("pytest", "-n", "auto", *quick, *(argument for argument in arguments if argument != "--quick"))
+    side_by_side = ("-n", str(workers), "--dist", "worksteal")
+    run_tool("pytest", *side_by_side, *quick, *(argument for argument in arguments if argument != "--quick"))
 
 
 def lint(*arguments: str) -> None:
