@@ -185,7 +185,7 @@ class Producer(Protocol):
         ...
 
     def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[BrokerValue[KafkaPayload]]:
-        """Send one record; the future holds it with partition and offset, or a DeliveryFailed."""
+        """Send one record; the future holds it with partition and offset, or a BrokerError, as DeliveryFailed."""
         ...
 
     def purge(self) -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flowdsl import Kafka, every, sink, tap
+from flowdsl import BrokerUnreachable, Kafka, every, sink, tap
 from tests.kafka.helpers import add, answers, fill, wait_for
 from tests.kafka.protocols import COOPERATIVE, EAGER, in_every_protocol, settings_of
 from tests.kafka.server import KafkaServer
@@ -70,6 +70,30 @@ def test_each_outage_of_a_flow_that_has_nothing_to_do_is_told_and_so_is_its_end(
                 own_kafka.start()
                 wait_for(lambda: caplog.text.count("answers again") == turn)  # noqa: B023  # as above
             handle.stop(timeout=120)
+
+
+def test_record_whose_time_is_up_while_the_broker_hangs_is_not_passed_over(
+    own_kafka: KafkaServer, t: str, g: str
+) -> None:
+    begun, hangs = threading.Event(), threading.Event()
+
+    def wait(_: bytes) -> None:
+        begun.set()
+        assert hangs.wait(120)
+
+    with Kafka(own_kafka.address) as kafka:
+        fill(kafka, t, 10)
+        kafka.create_topic(f"{t}-out")
+        end = kafka.sink(f"{t}-out", settings={"message.timeout.ms": 2000}, on_error="skip")
+        handle = (kafka.source(t, group_id=g) | tap(wait) | end).start(commit=OFTEN)
+        assert begun.wait(120)
+        own_kafka.pause()
+        hangs.set()
+        with pytest.raises(BrokerUnreachable, match=f"writing to '{t}-out'"):
+            handle.result(timeout=120)
+        own_kafka.resume()
+        wait_for(lambda: answers(kafka, t))
+        assert sum(kafka.committed(g).values()) == 0
 
 
 @pytest.mark.parametrize("protocol", [EAGER, COOPERATIVE])

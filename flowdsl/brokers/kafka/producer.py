@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from flowdsl.brokers.columns import Columns
 from flowdsl.brokers.kafka.closing import within
-from flowdsl.brokers.kafka.errors import error_of, is_refused, is_unknown, sorted_error
+from flowdsl.brokers.kafka.errors import error_of, is_away, is_refused, is_unknown, sorted_error
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.records import as_datetime
 from flowdsl.brokers.kafka.reports import POLL, Answer, Reports, Suspect
@@ -223,7 +223,7 @@ class KafkaProducer:
         doing = f"writing to {record.topic!r}"
         if record.partition is not None and error.code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  # librdkafka's own errors are named so
             return self._without_partition(record.topic, record.partition)
-        if is_refused(error) or is_unknown(error) or error.fatal():
+        if is_refused(error) or is_unknown(error) or is_away(error) or error.fatal():
             return sorted_error(error, doing, self._name)
         return DeliveryFailed(f"{doing}: {self._name} did not take the record: {error.str()} ({error.name()})")
 
