@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from time import monotonic
 
@@ -31,7 +33,13 @@ def leaked(before: set[threading.Thread], grace: float = GRACE) -> list[str]:
     late = [thread for thread in threading.enumerate() if thread not in before]
     for thread in late:
         thread.join(max(0.0, until - monotonic()))
-    return [f"{thread.name}{' (daemon)' if thread.daemon else ''}" for thread in late if thread.is_alive()]
+    return [f"{thread.name}{' (daemon)' if thread.daemon else ''}{_at(thread)}" for thread in late if thread.is_alive()]
+
+
+def _at(thread: threading.Thread) -> str:
+    """Where it is, innermost last."""
+    frame = sys._current_frames().get(thread.ident or 0)  # documented, whatever its name
+    return "" if frame is None else " at " + "".join(traceback.format_stack(frame, limit=3))
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -260,6 +261,35 @@ def test_member_that_is_closed_while_it_joins_leaves_its_group_once_it_can(
     assert "did not let the consumer go in 0.2 s" in caplog.text
     company.wait_for(1, 1)
     assert company.members == [first, third]
+
+
+def test_member_that_is_closed_while_it_joins_does_not_wait_for_a_broker_that_is_gone(
+    own_kafka: KafkaServer, t: str, g: str
+) -> None:
+    with Kafka(own_kafka.address) as kafka:
+        kafka.create_topic(t, partitions=2)
+        company = Company(kafka, own_kafka.address, t, g)
+        member = company.join(settings_of(COOPERATIVE))
+        company.wait_for(2)
+
+        def lost_all() -> bool:
+            member.read(1, 0.05)
+            return not member._handle.assignment()
+
+        def joins_anew() -> bool:  # and waits for the session of who it was to end
+            member.read(1, 0.01)
+            return bool(member._handle.memberid())
+
+        own_kafka.kill()
+        wait_for(lost_all)
+        own_kafka.start()
+        wait_for(joins_anew)
+        company.leave(member, 0.2)
+        own_kafka.kill()
+        for thread in threading.enumerate():
+            if thread.name == "flowdsl-kafka-close":
+                thread.join(40.0)  # where there is a broker it waits for a minute to hear what the group deals
+                assert not thread.is_alive()
 
 
 @in_every_protocol

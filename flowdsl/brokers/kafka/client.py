@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -72,6 +73,7 @@ class KafkaClient:
         given = self._with(settings)
         in_group, protocol = group_id is not None, group_protocol(given)
         is_static = "group.instance.id" in given  # may come again, and stays in its group until its session ends
+        must_leave = in_group and protocol == "cooperative" and not is_static
         weather = self._weather(given, in_group=in_group)
         commits = Commits(self.name, weather)
         configuration = consumer_configuration(self._servers, weather.guarded(given), group_id)
@@ -80,7 +82,7 @@ class KafkaClient:
         refresh = number(given, "topic.metadata.refresh.interval.ms", REFRESH_MS) / 1000
         return KafkaConsumer(
             handle,
-            end=leave if in_group and protocol == "cooperative" and not is_static else Consumer.close,
+            end=partial(leave, weather=weather) if must_leave else Consumer.close,
             name=self.name,
             weather=weather,
             commits=commits,

@@ -7,6 +7,7 @@ from threading import Thread
 
 from confluent_kafka import Consumer
 
+from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 
 LONGEST_JOIN = 60.0
@@ -22,17 +23,18 @@ def within(seconds: float, end: Callable[[], object]) -> bool:
     return not thread.is_alive()
 
 
-def leave(handle: Consumer) -> None:
+def leave(handle: Consumer, weather: Weather) -> None:
     """Close a member of a cooperative group.
 
     One without partitions, as all are while they join, would be closed by librdkafka (2.16) without a word to the group, which
-    would wait for it until its session ends. It says so when it unsubscribes, once it is not joining any more.
+    would wait for it until its session ends. It says so when it unsubscribes, once it is not joining any more. A broker
+    that is away is not waited for: nobody hears it there.
     """
     try:
         if not handle.assignment():
             handle.unsubscribe()
             deadline = Deadline.after(SYSTEM_CLOCK, LONGEST_JOIN)
-            while handle.memberid() and not deadline.expired:
+            while handle.memberid() and not deadline.expired and not weather.is_away:
                 handle.poll(_POLL)
     finally:
         handle.close()
