@@ -184,6 +184,10 @@ class MemoryConsumer:
         return {supply.partition: supply.read for supply in self._supplies}
 
     @property
+    def is_beginning(self) -> bool:
+        return False
+
+    @property
     def exhausted(self) -> bool:
         return not self._waiting
 

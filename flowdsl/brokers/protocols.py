@@ -125,6 +125,11 @@ class Consumer(Protocol):
         ...
 
     @property
+    def is_beginning(self) -> bool:
+        """Whether partitions came that the listener was not told of yet, because where they begin is not committed."""
+        ...
+
+    @property
     def exhausted(self) -> bool:
         """Whether nothing will ever come any more: True only for bounded sources that were read to their end."""
         ...

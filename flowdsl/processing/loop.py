@@ -160,7 +160,9 @@ class Loop:
 
     @property
     def _is_complete(self) -> bool:
-        return self.feeder.is_empty and (self.consumer.exhausted or self.bounds.are_reached(self.feeder.taken))
+        if not self.feeder.is_empty:
+            return False
+        return self.consumer.exhausted or self.bounds.are_reached(self.feeder.taken, more=self.consumer.is_beginning)
 
     # -- parts of it ----------------------------------------------------------------------------------------------
 

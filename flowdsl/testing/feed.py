@@ -80,6 +80,7 @@ class FeedConsumer:
     commits_start = False
     poll_interval = float("inf")
     largest_read = LARGEST_READ
+    is_beginning = False
     exhausted = False
 
     def __init__(self, feed: Feed) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl import BrokerError, Kafka, TopicNotFound, every, sink
+from flowdsl import BrokerError, Kafka, TopicNotFound, every, sink, to_list
 from tests.kafka.helpers import add, fill, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
 
@@ -26,6 +26,17 @@ def test_pattern_follows_topics_that_are_made_later(kafka: Kafka, t: str, g: str
         wait_for(lambda: len(values) == 10)
         handle.stop()
     assert sorted(values) == list(range(10))
+
+
+@in_every_protocol
+def test_bounded_run_reads_a_topic_that_its_group_has_not_begun(kafka: Kafka, t: str, g: str, protocol: str) -> None:
+    fill(kafka, f"{t}-a", 5)
+    flow = kafka.source(re.compile(f"{t}-.*"), group_id=g, decode=int, settings=settings_of(protocol)) | to_list()
+    assert flow.run(until="end", timeout=120.0) == list(range(5))
+    kafka.create_topic(f"{t}-b")
+    add(kafka, f"{t}-b", range(5, 15))
+    assert flow.run(until="end", timeout=120.0) == list(range(5, 15))  # and nothing is new in the first
+    assert sum(kafka.committed(g).values()) == 15
 
 
 @in_every_protocol

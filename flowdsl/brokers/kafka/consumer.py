@@ -191,6 +191,10 @@ class KafkaConsumer:
         return self._asker.at(partitions_in(meant(self._topics, self._asker)), when)
 
     @property
+    def is_beginning(self) -> bool:
+        return self._membership is not None and bool(self._membership.waiting)
+
+    @property
     def exhausted(self) -> bool:
         return False
 

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from flowdsl.brokers.columns import Columns
 from flowdsl.brokers.kafka.closing import within
-from flowdsl.brokers.kafka.errors import error_of, is_away, is_refused, is_unknown, sorted_error
+from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.records import as_datetime
 from flowdsl.brokers.kafka.reports import POLL, Answer, Reports, Suspect
@@ -47,6 +47,8 @@ _CAUGHT = frozenset(
     }
 )
 """What a broker says to a whole batch, whichever record it means."""
+_OF_A_RECORD = (_CAUGHT - {KafkaError.UNSUPPORTED_COMPRESSION_TYPE}) | {KafkaError._INVALID_ARG}  # noqa: SLF001  # librdkafka's own errors are named so
+"""Anything else says something about the broker, or about this producer."""
 
 
 class KafkaProducer:
@@ -223,7 +225,7 @@ class KafkaProducer:
         doing = f"writing to {record.topic!r}"
         if record.partition is not None and error.code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  # librdkafka's own errors are named so
             return self._without_partition(record.topic, record.partition)
-        if is_refused(error) or is_unknown(error) or is_away(error) or error.fatal():
+        if error.fatal() or error.code() not in _OF_A_RECORD:
             return sorted_error(error, doing, self._name)
         return DeliveryFailed(f"{doing}: {self._name} did not take the record: {error.str()} ({error.name()})")
 

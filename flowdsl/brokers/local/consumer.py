@@ -191,6 +191,10 @@ class LocalConsumer:
             return {partition: question(log) for partition, log in self._storage.partitions(names).items()}
 
     @property
+    def is_beginning(self) -> bool:
+        return False
+
+    @property
     def exhausted(self) -> bool:
         return False
 

@@ -179,6 +179,10 @@ class SimulatedConsumer:
         return self._inner.offsets_at(when)
 
     @property
+    def is_beginning(self) -> bool:
+        return self._inner.is_beginning
+
+    @property
     def exhausted(self) -> bool:
         return False
 
