@@ -99,6 +99,7 @@ class MemoryConsumer:
 
     commits = False
     commits_start = False
+    is_beginning = False
     poll_interval = float("inf")
     largest_read = LARGEST_READ
 
@@ -182,10 +183,6 @@ class MemoryConsumer:
     def offsets_at(self, when: datetime) -> dict[Partition, int]:  # noqa: ARG002  # values in memory have no time but this
         """What was read by now: asked at that moment."""
         return {supply.partition: supply.read for supply in self._supplies}
-
-    @property
-    def is_beginning(self) -> bool:
-        return False
 
     @property
     def exhausted(self) -> bool:

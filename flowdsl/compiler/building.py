@@ -85,7 +85,7 @@ class Builder:
         def branch(index: int, downstream: Strategy) -> Strategy:
             return self.plan(branches[index], downstream)
 
-        return Build(step, handler, branch, self._commit, self._partitions, stops=policy.stops)
+        return Build(step, handler, branch, self._partitions, stops=policy.stops)
 
     def _handler(self, policy: ErrorPolicy, letters: NamedPlan | None, step: StepContext) -> Handler:
         if isinstance(policy, Retry):

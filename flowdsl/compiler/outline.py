@@ -129,7 +129,7 @@ def _parts(name: str, node: Node) -> tuple[Part, ...]:
         clock=SYSTEM_CLOCK, switch=Switch(SYSTEM_CLOCK), producer=_refused, finish=_refused, sink_function=_instead
     )
     context = StepContext(site_of(name, node), run, Ledger(), StepCount(name))
-    return node.lower(Build(context, Stop(), _refused, _refused, {}))
+    return node.lower(Build(context, Stop(), _refused, {}))
 
 
 def _refused(*_: Any, **__: Any) -> Never:

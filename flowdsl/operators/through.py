@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from attrs import frozen
 
-from flowdsl.errors import shown
+from flowdsl.errors import FlowError, shown
 from flowdsl.interface.strategy import ProcessingStrategy
 from flowdsl.plan.fragment import Fragment
 from flowdsl.plan.hints import T, U
@@ -73,7 +73,7 @@ class Through(Chaining):
             strategy = self._made(end, build.partitions)
         else:
             end = ForeignEnd(passage, step, downstream, clock=step.clock)
-            strategy = self._made(build.commit, build.partitions, end)
+            strategy = self._made(_refuse_commit, build.partitions, end)
         return ForeignStage(passage, step, build.handler, strategy, end, clock=step.clock)
 
     def _made(self, *arguments: Any) -> Strategy:
@@ -83,6 +83,14 @@ class Through(Chaining):
             raise TypeError(msg)
         made: Strategy = strategy
         return made
+
+
+def _refuse_commit(offsets: Mapping[Partition, int], force: bool = False) -> None:  # noqa: ARG001  # see Commit
+    msg = (
+        "a strategy in the middle of a flow must not commit: what it handed on is not done yet, and the flow commits it once it is. "
+        "Leave the call out; what the strategy drops it hands on as a FilteredPayload"
+    )
+    raise FlowError(msg)
 
 
 @overload
@@ -97,7 +105,8 @@ def through(factory: Any, *, name: str | None = None, on_error: OnError | None =
     """Put a hand-written strategy into the flow.
 
     ``factory.create_with_partitions(commit, partitions, downstream)`` is called for every assignment, and the strategy
-    hands its results to ``downstream``. With the form of two arguments it ends the flow and must commit by itself;
+    hands its results to ``downstream``. The flow commits what comes of them once it is done, and ``commit`` raises FlowError
+    here. With the form of two arguments it ends the flow and must commit by itself;
     then it cannot stand inside a branch. ``on_error`` is asked about records for which the strategy raises InvalidMessage;
     ``retry`` gives them to it again. Anything else that it raises ends the run.
 

@@ -123,11 +123,11 @@ class Bounds:
             f"{'is' if done == 1 else 'are'} done; what is done is committed, and the next run goes on from there"
         )
 
-    def are_reached(self, taken: int, *, more: bool = False) -> bool:
-        """Whether all there is to read was read, and so many of it were taken. ``more``: partitions are about to begin."""
-        if taken == self._count:
+    def are_reached(self, consumer: Consumer, taken: int) -> bool:
+        """Whether all there is to read was read, and so many of it were taken."""
+        if taken == self._count or consumer.exhausted:
             return True
-        if self._ends is None or more:
+        if self._ends is None or consumer.is_beginning:
             return False
         if not self._was_assigned:
             return not self._ends

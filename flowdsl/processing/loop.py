@@ -160,9 +160,7 @@ class Loop:
 
     @property
     def _is_complete(self) -> bool:
-        if not self.feeder.is_empty:
-            return False
-        return self.consumer.exhausted or self.bounds.are_reached(self.feeder.taken, more=self.consumer.is_beginning)
+        return self.feeder.is_empty and self.bounds.are_reached(self.consumer, self.feeder.taken)
 
     # -- parts of it ----------------------------------------------------------------------------------------------
 

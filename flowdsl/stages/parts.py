@@ -12,7 +12,7 @@ from flowdsl.stages.collector import Collector
 from flowdsl.stages.context import StepContext
 from flowdsl.stages.failures import Handler
 from flowdsl.stages.kernel import Fusable
-from flowdsl.types import Commit, Partition
+from flowdsl.types import Partition
 
 Strategy = ProcessingStrategy[Any]
 
@@ -40,8 +40,6 @@ class Build(Struct, frozen=True):
     handler: Handler
     branch: Callable[[int, Strategy], Strategy]
     """Builds the operator's branch of that number in front of a stage."""
-    commit: Commit
-    """For strategies that commit by themselves."""
     partitions: Mapping[Partition, int]
     stops: bool = True
     """Whether a failing record ends the run."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 from attrs import frozen
 
-from flowdsl import Partition, StepFailed, through
-from flowdsl.strategies import Commit, ProcessingStrategy, RunTask
+from flowdsl import FlowError, Partition, StepFailed, through
+from flowdsl.strategies import Commit, Message, ProcessingStrategy, RunTask
 from tests.flow.test_failing_records import COUNT, PLACE, POSITIONS, Trap, Untold, driver_of, values
 
 
@@ -36,3 +36,23 @@ def test_strategy_written_by_hand_that_raises_ends_the_flow(error: type[BaseExce
     driver.restart()
     driver.close()
     assert driver.outputs == values(0, COUNT)
+
+
+class Hasty:
+    """Its strategy commits what it has only handed on."""
+
+    def create_with_partitions(
+        self, commit: Commit, partitions: Mapping[Partition, int], downstream: ProcessingStrategy[bytes]
+    ) -> ProcessingStrategy[bytes]:
+        def committed(message: Message[bytes]) -> bytes:
+            commit(message.committable)
+            return message.payload
+
+        return RunTask(committed, downstream)
+
+
+def test_strategy_in_the_middle_cannot_commit_what_is_not_done() -> None:
+    driver = driver_of(through(Hasty()))
+    with pytest.raises(FlowError, match="in the middle of a flow must not commit"):
+        driver.run_until_idle()
+    assert (driver.outputs, driver.committed) == ([], {})

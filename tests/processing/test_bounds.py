@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flowdsl import LocalBroker, sink
 from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.local.waiter import NoWait
@@ -19,6 +21,8 @@ TOPIC = "orders"
 
 class Ends:
     """The part of a consumer that is asked where the logs end."""
+
+    exhausted = is_beginning = False
 
     def ends(self) -> dict[Partition, int]:
         return {PLACES[0]: 2}
@@ -53,11 +57,23 @@ def test_records_that_were_read_in_vain_do_not_count() -> None:
 
 def test_records_behind_the_end_are_left_out_also_where_positions_come_later() -> None:
     bounds = Bounds(VirtualClock(), until="end")
-    bounds.begin(Ends())  # type: ignore[arg-type]  # the part of it that is used
+    consumer: Any = Ends()
+    bounds.begin(consumer)
     bounds.assigned({PLACES[0]: 0})
     rows = [(PLACES[0], offset) for offset in range(4)]
     assert [bounds.within(Rows(rows, {})).place(index) for index in range(2)] == rows[:2]
     assert len(bounds.within(Rows(rows, {}))) == 2
-    assert not bounds.are_reached(2)
+    assert not bounds.are_reached(consumer, 2)
     assert bounds.within(Rows([], {PLACES[0]: 4})).positions == {PLACES[0]: 2}
-    assert bounds.are_reached(2)
+    assert bounds.are_reached(consumer, 2)
+
+
+def test_end_is_not_reached_while_partitions_are_about_to_begin() -> None:
+    bounds = Bounds(VirtualClock(), until="end")
+    consumer: Any = Ends()
+    bounds.begin(consumer)
+    bounds.assigned({PLACES[0]: 2})
+    consumer.is_beginning = True
+    assert not bounds.are_reached(consumer, 0)
+    consumer.is_beginning = False
+    assert bounds.are_reached(consumer, 0)

@@ -33,6 +33,7 @@ class LocalConsumer:
     """Implements ``Consumer``."""
 
     largest_read = LARGEST_READ
+    is_beginning = False
 
     def __init__(
         self,
@@ -189,10 +190,6 @@ class LocalConsumer:
         with self._storage.lock:
             names = [] if self._subscription is None else self._subscription.names()
             return {partition: question(log) for partition, log in self._storage.partitions(names).items()}
-
-    @property
-    def is_beginning(self) -> bool:
-        return False
 
     @property
     def exhausted(self) -> bool:

@@ -47,6 +47,7 @@ class SimulatedConsumer:
         self._inner, self._dice, self._clock, self._tell, self._watch = inner, dice, clock, tell, watch
         self.poll_interval, self.largest_read = inner.poll_interval, inner.largest_read
         self.commits = self.commits_start = True
+        self.is_beginning = False
         self.wake = clock()
         self.epochs: dict[Partition, int] = {}
         self._changed: set[Partition] = set()
@@ -177,10 +178,6 @@ class SimulatedConsumer:
 
     def offsets_at(self, when: datetime) -> Mapping[Partition, int]:
         return self._inner.offsets_at(when)
-
-    @property
-    def is_beginning(self) -> bool:
-        return self._inner.is_beginning
 
     @property
     def exhausted(self) -> bool:
