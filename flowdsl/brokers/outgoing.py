@@ -33,6 +33,14 @@ def as_bytes(given: Any, name: str) -> bytes | None:
     raise TypeError(msg)
 
 
+def as_value(encoded: Any) -> bytes | None:
+    """What ``encode`` made of a value. None is a tombstone, which deletes: nobody writes one by forgetting a return."""
+    if encoded is None:
+        msg = "encode made None of a value, and must make bytes or str: a tombstone is a value that is None itself"
+        raise TypeError(msg)
+    return as_bytes(encoded, "value")
+
+
 def as_headers(given: Any) -> tuple[tuple[str, bytes | None], ...]:
     """Headers are pairs of a name and bytes, a text, or None."""
     if not given:

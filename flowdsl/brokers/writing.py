@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from flowdsl.brokers.naming import check_topic_name
-from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, part_of, partition_index
+from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, as_value, part_of, partition_index
 from flowdsl.brokers.protocols import Delivery, Outgoing, Producer
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import DeliveryFailed, told
@@ -34,7 +34,8 @@ class Template(Struct, frozen=True):
 
     def record(self, value: Any) -> Outgoing:
         """Raises TypeError or ValueError naming argument and value, and whatever the user's functions raise."""
-        encoded = value if self.encode is None or value is None else part_of(self.encode, value, "encode")
+        as_is = self.encode is None or value is None
+        encoded = value if as_is else as_value(part_of(self.encode, value, "encode"))
         return Outgoing(
             check_topic_name(part_of(self.topic, value, "topic")),
             partition_index(part_of(self.partition, value, "partition")),

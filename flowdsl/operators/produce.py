@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from attrs import field, frozen
 
 from flowdsl.brokers.columns import Columns
-from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, part_of, partition_index, topic_name
+from flowdsl.brokers.outgoing import as_bytes, as_headers, as_timestamp, as_value, part_of, partition_index, topic_name
 from flowdsl.brokers.protocols import Client, Outgoing
 from flowdsl.chunks import Chunk
 from flowdsl.errors import refuse_awaitable
@@ -108,7 +108,7 @@ class OutgoingKernel(Kernel):
                     topic=topic_name(part_of(node.topic, value, "topic")),
                     partition=partition_index(part_of(node.partition, value, "partition")),
                     key=as_bytes(part_of(key, value, "key"), "key"),
-                    value=None if value is None else as_bytes(part_of(encode, value, "encode"), "value"),
+                    value=None if value is None else as_value(part_of(encode, value, "encode")),
                     headers=as_headers(part_of(headers, value, "headers")),
                     timestamp=stamped(part_of(timestamp, value, "timestamp")),
                 )
@@ -122,7 +122,8 @@ class OutgoingKernel(Kernel):
 
     def _put_together(self, chunk: Chunk[Any], encoded: list[Any]) -> Columns:
         if not _PLAIN.issuperset(map(type, encoded)):
-            encoded = [_checked(index, value) for index, value in enumerate(encoded)]
+            pairs = enumerate(zip(chunk.values, encoded, strict=True))
+            encoded = [_checked(index, value, made) for index, (value, made) in pairs]
         node = self._node
         return Columns(
             topic_name(node.topic),
@@ -154,14 +155,14 @@ _CHECKS: dict[RecordPart, Callable[[Any], Any]] = {
     "headers": as_headers,
     "timestamp": as_timestamp,
 }
-_PLAIN = frozenset({bytes, type(None)})
+_PLAIN = frozenset({bytes})
 
 
-def _checked(index: int, encoded: Any) -> bytes | None:
+def _checked(index: int, value: Any, encoded: Any) -> bytes | None:
     try:
         if hasattr(encoded, "__await__"):
             refuse_awaitable(encoded, "the function for encode")
-        return as_bytes(encoded, "value")
+        return None if value is None else as_value(encoded)
     except (TypeError, ValueError) as error:
         raise Unusable(index, error) from error
 

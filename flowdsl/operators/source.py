@@ -134,6 +134,10 @@ class MergedSource(Source):
         return divided
 
 
+_BY_NUMBER = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[1-9]|\(\?\([0-9])")
+"""A reference to a group by its number."""
+
+
 def leaves(source: Source) -> list[Source]:
     """The sources inside a source that read something themselves, in the order in which they were written."""
     return [leaf for plan in source.merged for leaf in leaves(plan.source)] if source.merged else [source]
@@ -154,6 +158,9 @@ def _alternative(pattern: Pattern[str]) -> str:
     """The pattern as a part of another one, with its flags for itself."""
     flags = "".join(letter for letter, flag in FLAGS.items() if pattern.flags & flag)
     text = re.sub(r"\A\(\?[a-zA-Z]+\)", "", pattern.pattern)  # they may stand at the beginning of a whole only
+    if _BY_NUMBER.search(text):
+        msg = "groups have other numbers in the whole: name those that are referred to, as in (?P<name>a|b)(?P=name)"
+        raise re.error(msg, pattern.pattern)
     return f"(?{flags}:{text}\n)" if pattern.flags & re.VERBOSE else f"(?{flags}:{text})"  # it may end in a comment
 
 

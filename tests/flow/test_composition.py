@@ -411,6 +411,9 @@ def test_patterns_that_do_not_go_together_are_refused_where_they_are_merged() ->
     named = [broker.source(re.compile(f"(?P<shop>{shop})-.*"), group_id="g") for shop in ("north", "south")]
     with pytest.raises(FlowDefinitionError, match=r"patterns .* group name 'shop'"):
         merge(*named)
+    numbered = [broker.source(re.compile(rf"({shop})-\1"), group_id="g") for shop in ("north", "south")]
+    with pytest.raises(FlowDefinitionError, match=r"groups have other numbers .* name those"):
+        merge(*numbered)
 
 
 def test_a_closed_flow_is_not_merged() -> None:

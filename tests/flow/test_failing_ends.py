@@ -248,3 +248,30 @@ def test_sinks_that_are_open_are_closed_when_another_does_not_open() -> None:
     with pytest.raises(StepFailed, match="disk full"):
         (from_iterable([b"1"]) | broadcast(sink(Faulty(calls)), sink(Faulty(calls, open=OSError("disk full"))))).run()
     assert sorted(calls) == ["close", "open", "open"]
+
+
+@pytest.mark.parametrize("given", [{}, {"key": bytes}], ids=["columns", "one by one"])
+def test_encode_that_forgets_to_return_fails_its_record_and_writes_no_tombstone(given: dict[str, Any]) -> None:
+    broker = broker_with("t")
+    broker.create_topic("out")
+
+    def encode(value: bytes) -> Any:
+        return None if value == b"3" else value
+
+    flow = broker.source("t", group_id="g") | broker.sink("out", encode=encode, **given)
+    with pytest.raises(StepFailed, match="encode made None of a value") as failed:
+        flow.run(until="end")
+    assert failed.value.offset == 3
+    assert [record.value for record in broker.read("out")] == values(0, 3)
+    assert broker.committed("g") == {PLACE: 3}
+    with pytest.raises(TypeError, match="encode made None of a value"):
+        broker.write("out", [b"3"], encode=encode)
+
+
+@pytest.mark.parametrize("given", [{}, {"key": lambda _: "k"}], ids=["columns", "one by one"])
+def test_value_that_is_none_is_a_tombstone_beside_others(given: dict[str, Any]) -> None:
+    broker = LocalBroker()
+    broker.write("t", ["a", None, "b"], key="k")
+    flow = broker.source("t", group_id="g", tombstones="keep") | broker.sink("out", encode=bytes.upper, **given)
+    flow.run(until="end")
+    assert [record.value for record in broker.read("out")] == [b"A", None, b"B"]
