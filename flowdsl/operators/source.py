@@ -134,10 +134,6 @@ class MergedSource(Source):
         return divided
 
 
-_BY_NUMBER = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[1-9]|\(\?\([0-9])")
-"""A reference to a group by its number."""
-
-
 def leaves(source: Source) -> list[Source]:
     """The sources inside a source that read something themselves, in the order in which they were written."""
     return [leaf for plan in source.merged for leaf in leaves(plan.source)] if source.merged else [source]
@@ -152,6 +148,10 @@ def all_topics(sources: Sequence[BrokerSource]) -> Topics:
     if len(sources) == 1:
         return patterns[0]
     return re.compile("|".join([*map(_alternative, patterns), *map(re.escape, names)]))
+
+
+_BY_NUMBER = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[1-9]|\(\?\([0-9])")
+"""A reference to a group by its number."""
 
 
 def _alternative(pattern: Pattern[str]) -> str:

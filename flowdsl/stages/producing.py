@@ -51,7 +51,6 @@ class ProduceStage(Step[Any, Any]):
         super().__init__(next_step, clock=clock)
         self._step, self._handler, self._producer = step, handler, producer
         self._of_a_record = _OF_A_RECORD_THAT_NAMES_ITS_TOPIC if topic is None else _OF_A_RECORD
-        producer.expect(topic)
         self._under_way: deque[Sending] = deque()
         self._count = 0
         self._ended = False
