@@ -62,5 +62,5 @@ def test_error_of_the_broker_or_of_the_producer_is_not_that_of_a_record(producer
         ("_INVALID_ARG", DeliveryFailed),
     ],
 )
-def test_error_of_a_record_says_what_it_is(producer: KafkaProducer, name: str, error: type[Exception]) -> None:
+def test_error_is_told_by_its_kind(producer: KafkaProducer, name: str, error: type[Exception]) -> None:
     assert type(told(producer, getattr(KafkaError, name))) is error

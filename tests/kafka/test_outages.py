@@ -72,23 +72,30 @@ def test_each_outage_of_a_flow_that_has_nothing_to_do_is_told_and_so_is_its_end(
             handle.stop(timeout=120)
 
 
+class Held:
+    """Holds the first value, and what is behind it, until it may go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, _: bytes) -> None:
+        self.begun.set()
+        assert self.go_on.wait(120)
+
+
 def test_record_whose_time_is_up_while_the_broker_hangs_is_not_passed_over(
     own_kafka: KafkaServer, t: str, g: str
 ) -> None:
-    begun, hangs = threading.Event(), threading.Event()
-
-    def wait(_: bytes) -> None:
-        begun.set()
-        assert hangs.wait(120)
+    held = Held()
 
     with Kafka(own_kafka.address) as kafka:
         fill(kafka, t, 10)
         kafka.create_topic(f"{t}-out")
         end = kafka.sink(f"{t}-out", settings={"message.timeout.ms": 2000}, on_error="skip")
-        handle = (kafka.source(t, group_id=g) | tap(wait) | end).start(commit=OFTEN)
-        assert begun.wait(120)
+        handle = (kafka.source(t, group_id=g) | tap(held) | end).start(commit=OFTEN)
+        assert held.begun.wait(120)
         own_kafka.pause()
-        hangs.set()
+        held.go_on.set()
         with pytest.raises(BrokerUnreachable, match=f"writing to '{t}-out'"):
             handle.result(timeout=120)
         own_kafka.resume()
@@ -102,20 +109,16 @@ def test_what_waits_for_a_broker_that_hangs_is_not_written_once_the_session_is_o
 ) -> None:
     caplog.set_level(logging.INFO)
     one_by_one = {"max.in.flight.requests.per.connection": 1, "batch.num.messages": 10}
-    begun, hangs = threading.Event(), threading.Event()
-
-    def wait(_: bytes) -> None:
-        begun.set()
-        assert hangs.wait(120)
+    held = Held()
 
     with Kafka(own_kafka.address) as kafka:
         fill(kafka, t, 1000)
         kafka.create_topic(f"{t}-out")
         source = kafka.source(t, group_id=g, settings=settings_of(protocol))
-        with (source | tap(wait) | kafka.sink(f"{t}-out", settings=one_by_one)).start(commit=OFTEN) as handle:
-            assert begun.wait(120)
+        with (source | tap(held) | kafka.sink(f"{t}-out", settings=one_by_one)).start(commit=OFTEN) as handle:
+            assert held.begun.wait(120)
             own_kafka.pause()
-            hangs.set()
+            held.go_on.set()
             wait_for(lambda: "lost: " in caplog.text)
             own_kafka.resume()
             wait_for(lambda: kafka.committed(g) and sum(kafka.lag(g).values()) == 0)

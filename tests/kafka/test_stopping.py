@@ -325,7 +325,9 @@ def test_last_commit_of_an_older_generation_is_sent_again_in_the_new_one(
         wait_for(lambda: sum(kafka.lag(g).values()) == 0)
         second.stop(timeout=120)
     assert sorted({*firsts, *seconds}) == list(range(16))
-    assert "commit" not in " ".join(record.message for record in caplog.records if record.levelno >= logging.WARNING)
+    warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    slow = "did not let the consumer go"  # on a machine that is busy
+    assert [line for line in warnings if slow not in line] == []
 
 
 def test_log_has_one_line_for_each_thing_that_happens_when_all_is_well(
