@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from flowdsl import Partition, Topic, TopicNotFound
+from flowdsl import BrokerUnreachable, Partition, Topic, TopicNotFound
 from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.weather import Weather
 
@@ -36,12 +36,19 @@ class Outdated:
         return [TopicPartition(each.topic, each.partition, 7) for each in asked]
 
 
-def asker(handle: Any) -> Asker:
-    return Asker(handle, "a Kafka", Weather("a Kafka"), lambda: None)
+def asker(handle: Any, *, is_called: bool = False) -> Asker:
+    return Asker(handle, "a Kafka", Weather("a Kafka"), lambda: None, lambda: is_called)
 
 
 def test_client_that_learnt_too_little_of_a_broker_that_began_asks_for_its_partitions_anew() -> None:
     assert asker(Outdated(2)).ends([PLACE]) == {PLACE: 7}
+
+
+def test_client_that_is_calling_back_is_asked_again_later_and_not_for_its_topics() -> None:
+    handle = Outdated(1)
+    with pytest.raises(BrokerUnreachable, match="asking where partitions begin and end"):
+        asker(handle, is_called=True).ends([PLACE])
+    assert handle.needed == 1
 
 
 def test_partition_that_stays_unknown_is_told() -> None:

@@ -18,6 +18,7 @@ from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.outgoing import to_milliseconds
 from flowdsl.brokers.protocols import Last, Start
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
+from flowdsl.errors import BrokerUnreachable
 from flowdsl.types import Partition
 
 T = TypeVar("T")
@@ -34,10 +35,20 @@ class Asker:
     """One handle to ask, how the broker is called, and what is known of its reachability.
 
     ``serve`` polls the handle, so that it tells what went wrong: by calling back, or by an error in the place of a record.
+    ``is_called``: whether it is calling back right now. It must not be polled then, nor asked for its topics: either aborts
+    the process.
     """
 
-    def __init__(self, handle: Consumer, name: str, weather: Weather, serve: Callable[[], Message | None]) -> None:
-        self.handle, self.name, self._weather, self._serve = handle, name, weather, serve
+    def __init__(
+        self,
+        handle: Consumer,
+        name: str,
+        weather: Weather,
+        serve: Callable[[], Message | None],
+        is_called: Callable[[], bool],
+    ) -> None:
+        self.handle, self.name, self._weather = handle, name, weather
+        self._serve, self._is_called = serve, is_called
         self._places = Places()
 
     # -- topics ---------------------------------------------------------------------------------------------------
@@ -116,7 +127,11 @@ class Asker:
             else:
                 self._weather.came_back()
                 return answer
-            self._hear(self._serve())
+            if not self._is_called():
+                self._hear(self._serve())
+            elif is_outdated(error):
+                msg = f"{doing}: {error.str()}; it is asked again when librdkafka has returned"
+                raise BrokerUnreachable(msg)
             refusal = self._weather.refusal()
             if refusal is not None:
                 raise sorted_error(refusal, doing, self.name)

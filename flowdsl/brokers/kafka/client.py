@@ -200,7 +200,7 @@ class KafkaClient:
         weather = self._weather(self._settings, in_group=group_id is not None)
         configuration = reader_configuration(self._servers, self._settings, group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather})
-        return Asker(handle, self.name, weather, lambda: handle.poll(0))
+        return Asker(handle, self.name, weather, serve=lambda: handle.poll(0), is_called=lambda: False)
 
     def _administrator(self) -> Any:
         with self._lock:

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from re import Pattern
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException
 
 from flowdsl.brokers.kafka.alone import Alone
 from flowdsl.brokers.kafka.asking import Asker
@@ -62,7 +62,7 @@ class KafkaConsumer:
         self._handle, self._end, self._name, self._weather = handle, end, name, weather
         self._commits, self._watch = commits, watch
         self._start: Start = start
-        self._asker = Asker(handle, name, weather, self._serve)
+        self._asker = Asker(handle, name, weather, lambda: self._supply.serve(0.0), self._is_called)
         self._assignment = Assignment(handle, commits.epochs, whole=whole)
         self._trouble = Trouble(self._asker, self._assignment, weather, on_gap, in_group=in_group)
         self._topics: Topics = ()
@@ -156,8 +156,8 @@ class KafkaConsumer:
 
     def settle(self, timeout: float) -> None:
         deadline = Deadline.after(SYSTEM_CLOCK, timeout)
-        membership = self._current()
-        if membership.is_called:
+        self._current()
+        if self._is_called():
             self._commits.look(self._asker, deadline)
             return
         self._commits.serve()
@@ -175,10 +175,8 @@ class KafkaConsumer:
                 return
             self._commits.serve()
 
-    def _serve(self) -> Message | None:
-        """Let librdkafka call back, unless it is doing so."""
-        is_called = self._membership is not None and self._membership.is_called
-        return None if is_called else self._supply.serve(0.0)
+    def _is_called(self) -> bool:
+        return self._membership is not None and self._membership.is_called
 
     # -- what there is --------------------------------------------------------------------------------------------
 
