@@ -102,6 +102,8 @@ class Gate:
     def assign(self, partitions: Mapping[Partition, int]) -> None:
         for partition, offset in partitions.items():
             self._assigned[partition] = offset
+            if self.committed.get(partition, offset) > offset:
+                del self.committed[partition]  # of a log that is not there any more
             self._stands.pop(partition, None)
             self._reached.pop(partition, None)
             self._acknowledged.pop(partition, None)

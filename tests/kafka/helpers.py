@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from confluent_kafka import Producer
+
 from flowdsl import BrokerError, Kafka
+from tests.kafka.server import unique
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 150.0
@@ -35,6 +38,18 @@ def fill(kafka: Kafka, topic: str, records: int, *, partitions: int = 1) -> None
 
 def add(kafka: Kafka, topic: str, numbers: range, *, partitions: int = 1) -> None:
     kafka.write(topic, map(str, numbers), partition=lambda value: int(value) % partitions)
+
+
+def transactions(address: str, topic: str, *ends: tuple[range, bool], key: str | None = None) -> None:
+    """Numbers in transactions, each of which is committed or given up."""
+    producer = Producer({"bootstrap.servers": address, "transactional.id": unique("x")})
+    producer.init_transactions(30)
+    for numbers, is_committed in ends:
+        producer.begin_transaction()
+        for number in numbers:
+            producer.produce(topic, str(number).encode(), key=key, partition=0)
+        producer.flush(30)
+        (producer.commit_transaction if is_committed else producer.abort_transaction)(30)
 
 
 def answers(kafka: Kafka, topic: str) -> bool:

@@ -126,6 +126,10 @@ class KafkaServer:
         """End it at once, as by a power cut."""
         self._end(signal.SIGKILL)
 
+    def lose(self, topic: str) -> None:
+        """What was written to the first partition of this topic is gone when it is started again: its disk broke."""
+        shutil.rmtree(self._folder / "data" / f"{topic}-0")
+
     def pause(self) -> None:
         """Let it hang: connections stay, nothing is answered."""
         os.kill(self._pid, signal.SIGSTOP)

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from flowdsl import Kafka, OffsetOutOfRange, Partition, StepFailed, Topic, every, sink, tap, to_list
-from tests.kafka.helpers import NOON, fill, lines_until, program, wait_for
+from flowdsl import Kafka, Partition, StepFailed, Topic, every, sink, tap, to_list
+from tests.kafka.helpers import NOON, fill, lines_until, program, transactions, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
 from tests.kafka.server import unique
 
 pytestmark = pytest.mark.slow
-
-
-def transactions(address: str, topic: str, *ends: tuple[range, bool], key: str | None = None) -> None:
-    """Numbers in transactions, each of which is committed or given up."""
-    producer = Producer({"bootstrap.servers": address, "transactional.id": unique("x")})
-    producer.init_transactions(30)
-    for numbers, is_committed in ends:
-        producer.begin_transaction()
-        for number in numbers:
-            producer.produce(topic, str(number).encode(), key=key, partition=0)
-        producer.flush(30)
-        (producer.commit_transaction if is_committed else producer.abort_transaction)(30)
 
 
 @in_every_protocol
@@ -120,39 +106,6 @@ def test_commits_hold_the_epoch_of_the_leader(kafka: Kafka, kafka_address: str, 
     asker.close()
     assert last.leader_epoch() is not None
     assert (answer.offset, answer.leader_epoch) == (10, last.leader_epoch())
-
-
-def delete_records(address: str, topic: str, below: int) -> None:
-    admin = AdminClient({"bootstrap.servers": address})
-    for answer in admin.delete_records([TopicPartition(topic, 0, below)]).values():
-        answer.result(30)
-
-
-def test_records_that_are_gone_unread_are_an_error_or_passed_over(
-    kafka: Kafka, kafka_address: str, t: str, g: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    fill(kafka, t, 10)
-    assert (kafka.source(t, group_id=g, decode=int) | to_list()).run(count=3, timeout=120.0) == [0, 1, 2]
-    delete_records(kafka_address, t, 6)
-    with pytest.raises(OffsetOutOfRange, match=t):
-        (kafka.source(t, group_id=g, decode=int) | to_list()).run(until="end", timeout=120.0)
-    assert kafka.committed(g) == {Partition(Topic(t), 0): 3}
-    flow = kafka.source(t, group_id=g, decode=int, on_gap="earliest") | to_list()
-    assert flow.run(until="end", timeout=120.0) == [6, 7, 8, 9]
-    assert re.search(r"\b3\b.*gone|gone.*\b3\b", caplog.text)
-
-
-@in_every_protocol
-def test_bounded_run_ends_where_the_last_records_were_deleted(
-    kafka: Kafka, kafka_address: str, t: str, g: str, protocol: str
-) -> None:
-    fill(kafka, t, 10)
-    flow = kafka.source(t, group_id=g, decode=int, on_gap="earliest", settings=settings_of(protocol)) | to_list()
-    assert flow.run(count=3, timeout=120.0) == [0, 1, 2]
-    delete_records(kafka_address, t, 10)
-    assert flow.run(until="end", timeout=120.0) == []
-    assert kafka.lag(g) == {Partition(Topic(t), 0): 0}
-    assert kafka.read(t) == []
 
 
 @in_every_protocol

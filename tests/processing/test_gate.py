@@ -265,6 +265,22 @@ def test_a_partition_that_is_lost_once_its_last_commit_was_acknowledged_is_nothi
     assert world.wire.stored == {PLACES[0]: 5}
 
 
+def test_what_was_committed_of_a_log_that_is_gone_says_nothing_about_the_one_that_is_there() -> None:
+    world = World(ONCE_PER_SECOND)
+    world.assign(0)
+    world.finish(0, 5)
+    world.wire.answers_within = 1.0
+    world.gate.send_last(Deadline.after(world.clock, 2.0))
+    world.release(0)
+    world.wire.stored[PLACES[0]] = 0
+    world.assign(0)
+    assert world.gate.committed == {}
+    world.finish(0, 3)
+    world.wire.answers_within, world.wire.meanwhile = None, lambda: world.release(0)
+    with pytest.raises(CommitFailed, match=r"orders\[0\] up to 3"):
+        world.gate.send_last(Deadline.after(world.clock, 2.0))
+
+
 def test_who_has_not_read_for_too_long_to_commit_hears_of_it_at_the_end() -> None:
     world = World(ONCE_PER_SECOND)
     world.assign(0)

@@ -33,6 +33,7 @@ class Alone:
 
     def serve(self) -> None:
         """Take what is new: at the start what ``start`` means, later partitions from their beginning."""
+        self._tell(self._assignment.begin_again(self._listener.revoked))
         mine = self._assignment.positions
         gone = mine.keys() - set(self._wanted)
         if gone:
@@ -43,4 +44,8 @@ class Alone:
         if new:
             offsets = self._asker.starts(new, start)
             self._assignment.add(offsets)
+            self._tell(offsets)
+
+    def _tell(self, offsets: Mapping[Partition, int]) -> None:
+        if offsets:
             self._listener.assigned({partition: offsets[partition] for partition in sorted(offsets)})

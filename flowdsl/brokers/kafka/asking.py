@@ -99,12 +99,16 @@ class Asker:
 
     def committed(self, partitions: Collection[Partition], seconds: float = PATIENCE) -> dict[Partition, int]:
         """The offsets of the handle's group; partitions without one are absent."""
+        return {self._places.of(answer): answer.offset for answer in self.commits(partitions, seconds)}
+
+    def commits(self, partitions: Collection[Partition], seconds: float = PATIENCE) -> list[TopicPartition]:
+        """The same, with the epochs that were committed with them."""
         if not partitions:
-            return {}
+            return []
         wanted = theirs(partitions)
         doing = "asking for committed offsets"
         answers = self._ask(doing, lambda timeout: _whole(self.handle.committed(wanted, timeout=timeout)), seconds)
-        return {self._places.of(answer): answer.offset for answer in answers if answer.offset >= 0}
+        return [answer for answer in answers if answer.offset >= 0]
 
     def _offsets(self, partitions: Collection[Partition], moment: int) -> dict[Partition, int]:
         if not partitions:

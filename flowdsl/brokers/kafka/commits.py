@@ -52,6 +52,13 @@ class Epochs:
             return None
         return known[min(bisect_left(known, (offset, -1)), len(known) - 1)][1]
 
+    def place(self, partition: Partition, offset: int) -> TopicPartition:
+        """As librdkafka wants it, which compares the log with the epoch where it can."""
+        epoch = self.at(partition, offset)
+        if epoch is None:
+            return TopicPartition(partition.topic.name, partition.index, offset)
+        return TopicPartition(partition.topic.name, partition.index, offset, leader_epoch=epoch)
+
     def forget(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
             self._reached.pop(partition, None)
@@ -136,17 +143,11 @@ class Commits:
         while self._waiting and all(sent.answered is None for sent in self._sent):
             sent = self._waiting.popleft()
             try:
-                self.handle.commit(offsets=[self._theirs(*each) for each in sorted(sent.offsets.items())])
+                self.handle.commit(offsets=[self.epochs.place(*each) for each in sorted(sent.offsets.items())])
             except (KafkaException, RuntimeError) as failure:
                 self._refused.append((sent, self._sorted(sent, error_of(failure))))
             else:
                 self._sent.append(sent)
-
-    def _theirs(self, partition: Partition, offset: int) -> TopicPartition:
-        epoch = self.epochs.at(partition, offset)
-        if epoch is None:
-            return TopicPartition(partition.topic.name, partition.index, offset)
-        return TopicPartition(partition.topic.name, partition.index, offset, leader_epoch=epoch)
 
     def _is_there(self, asker: Asker, sent: _Sent, deadline: Deadline) -> bool | None:
         """None: the broker did not answer."""

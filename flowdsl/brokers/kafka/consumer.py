@@ -121,6 +121,7 @@ class KafkaConsumer:
             membership.read(changed)
         membership.serve()
         self._commits.serve()
+        self._assignment.check()
         return self._reading.read(membership, self._topics, limit, timeout)
 
     def poll(self, timeout: float = 0.0) -> BrokerValue[KafkaPayload] | None:
@@ -190,7 +191,7 @@ class KafkaConsumer:
 
     @property
     def is_beginning(self) -> bool:
-        return self._membership is not None and bool(self._membership.waiting)
+        return self._membership is not None and bool(self._membership.waiting or self._assignment.restarts)
 
     @property
     def exhausted(self) -> bool:

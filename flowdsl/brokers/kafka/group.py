@@ -112,7 +112,10 @@ class Group:
         self, partitions: Collection[Partition], seconds: float
     ) -> tuple[dict[Partition, int], set[Partition]]:
         """Where each is to be read, and of which of them the group has no offset."""
-        committed = self._asker.committed(partitions, seconds)
+        answers = self._asker.commits(partitions, seconds)
+        committed = {self._places.of(answer): answer.offset for answer in answers}
+        for answer in answers:
+            self._commits.epochs.read(self._places.of(answer), answer.offset, answer.leader_epoch)
         fresh = [partition for partition in partitions if partition not in committed]
         late = [partition for partition in fresh if self._beginning.is_late(partition)]
         first = [partition for partition in fresh if partition not in late]
@@ -151,6 +154,8 @@ class Group:
 
     def serve(self) -> None:
         """In the loop: commit where the group begins before any record is delivered, and tell of what has begun."""
+        restarts = self._assignment.begin_again(self._listener.revoked)
+        self._arrive(restarts, restarts)
         born, self._born = self._born, {}
         self._tell(born)
         if self._is_beginning or not (self._unresolved or self._unborn) or not self._again.expired:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from confluent_kafka import TopicPartition
 
@@ -24,10 +24,6 @@ class Places(dict[tuple[str, int], Partition]):
 def theirs(partitions: Iterable[Partition]) -> list[TopicPartition]:
     """Partitions as librdkafka wants them, in order."""
     return [TopicPartition(partition.topic.name, partition.index) for partition in sorted(partitions)]
-
-
-def at_offsets(offsets: Mapping[Partition, int]) -> list[TopicPartition]:
-    return [TopicPartition(p.topic.name, p.index, offset) for p, offset in sorted(offsets.items())]
 
 
 def named(partitions: Collection[Partition]) -> str:

@@ -68,10 +68,10 @@ class Trouble:
             what = f"{beginning - position} records of {partition} are gone: offsets {position} to {beginning - 1}"
         else:
             end = self._asker.ends([partition])[partition]
-            what = (
-                f"{partition} ends at offset {end} and was to be read from {position}: records were lost, or the topic was "
-                f"deleted and made anew ({error.str()})"
-            )
+            where = f"ends at offset {end} and was to be read from {position}"
+            if end >= position:
+                where = f"was cut below offset {position}, from where it was to be read, and written anew"
+            what = f"{partition} {where}: records were lost, or the topic was deleted and made anew ({error.str()})"
         if self._on_gap == "fail":
             msg = f'{what}. To go on with what is there from offset {beginning}, say on_gap="earliest".'
             raise OffsetOutOfRange(msg)
@@ -79,7 +79,7 @@ class Trouble:
         if position < beginning:
             self._assignment.skip(partition, beginning)
         else:
-            self._assignment.move({partition: beginning})
+            self._assignment.restarts[partition] = beginning
 
     def _unknown(self, name: str, topics: Topics) -> None:
         """A topic may be unknown for a moment after it was made, or while brokers come and go."""
