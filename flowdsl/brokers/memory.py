@@ -177,6 +177,9 @@ class MemoryConsumer:
     def settle(self, timeout: float) -> None:
         """Nothing is ever under way."""
 
+    def confirm(self, timeout: float) -> None:
+        """There are no topics that could be made anew."""
+
     def ends(self) -> None:
         """Nobody knows before the iterables end."""
 

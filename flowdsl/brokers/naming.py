@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 from flowdsl.brokers.protocols import Topics
-from flowdsl.errors import TopicNotFound, shown
+from flowdsl.errors import BrokerError, TopicNotFound, shown
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LISTED = 20
@@ -32,6 +32,14 @@ def topic_not_found(missing: str, existing: Iterable[str], broker: str) -> Topic
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return TopicNotFound(
         f"topic {missing!r} does not exist on {broker}; {those}.{hint} Make it with create_topic({missing!r})."
+    )
+
+
+def made_anew(name: str, broker: str) -> BrokerError:
+    """The error for a topic that is another one than the one that was read."""
+    return BrokerError(
+        f"topic {name!r} was deleted and made anew on {broker} while it was read: its records have other offsets now, and what "
+        "the group committed no longer fits. Read it with a new group_id"
     )
 
 

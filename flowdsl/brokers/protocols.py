@@ -113,6 +113,13 @@ class Consumer(Protocol):
         """Wait until commits under way are answered, or the time is up. Allowed from within the listener."""
         ...
 
+    def confirm(self, timeout: float) -> None:
+        """Before the last commit, look for that many seconds whether the topics are still those that were read.
+
+        Raises BrokerError where one was made anew: what was read of it says nothing about what is there.
+        """
+        ...
+
     def ends(self) -> Mapping[Partition, int] | None:
         """The next offset to be written of every partition of the subscribed topics, as readers see it.
 

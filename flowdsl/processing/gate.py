@@ -136,6 +136,12 @@ class Gate:
             return None  # an answer wakes the loop by itself
         return self._moment()
 
+    def end(self, deadline: Deadline) -> None:
+        """``send_last`` of a run, unless the topics are not those that were read: raises BrokerError then."""
+        if self._may_commit:
+            self._consumer.confirm(deadline.remaining() or 0.0)
+        self.send_last(deadline)
+
     def send_last(self, deadline: Deadline) -> None:
         """Commit all that is done, and wait for the answer. Raises CommitFailed when there is none in time.
 

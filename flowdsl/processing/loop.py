@@ -239,7 +239,7 @@ class Loop:
         left = deadline.remaining()  # None: a run at its own end, which has as long as one that is stopped
         rest = max(LEAVE_SECONDS, (self._stop_timeout if left is None else left) - LEAVE_SECONDS)
         return first_error(
-            lambda: self.gate.send_last(Deadline.after(self.clock, rest)),
+            lambda: self.gate.end(Deadline.after(self.clock, rest)),
             lambda: self.consumer.close(0.0 if self.switch.abandoned else LEAVE_SECONDS),
             *self._shutting_down(),
         )

@@ -12,7 +12,7 @@ import pytest
 
 from flowdsl.brokers.partitioner import partition_of
 from flowdsl.brokers.protocols import Delivery, Last, Outgoing
-from flowdsl.errors import BrokerError, DeliveryFailed, TopicNotFound
+from flowdsl.errors import BrokerError, DeliveryFailed, OffsetOutOfRange, TopicNotFound
 from flowdsl.flow.face import Broker
 from flowdsl.types import KafkaPayload, Partition, Topic
 from tests.kafka.helpers import NOON, PATIENCE
@@ -306,6 +306,43 @@ def test_start_that_is_not_to_be_committed_is_not(broker: Broker, t: str, g: str
     consumer.close(5.0)
     assert values == [b"a"]
     assert broker.committed(g) == {}
+
+
+@pytest.mark.groups
+def test_log_that_ends_before_what_is_committed_is_an_error_or_begun_again(
+    broker: Broker, join: Join, t: str, g: str
+) -> None:
+    broker.create_topic(t, partitions=1)
+    broker.write(t, ["a", "b"])
+    first = join(t)
+    until([first], lambda: first.values == [b"a", b"b"])
+    first.consumer.commit({at(t): 7}, first.answers.append)
+    until([first], lambda: first.answers == [None])
+    first.consumer.close(5.0)
+    second = join(t)
+    with pytest.raises(OffsetOutOfRange, match=rf"{t}\[0\] ends at offset 2 and was to be read from 7.*on_gap="):
+        until([second], lambda: bool(second.values))
+    second.consumer.close(5.0)
+    assert broker.committed(g) == {at(t): 7}
+    third = join(t, on_gap="earliest", commits=True)
+    until([third], lambda: third.values == [b"a", b"b"])
+    assert third.told == [("assigned", (at(t),)), ("revoked", (at(t),)), ("assigned", (at(t),))]
+    third.commit()
+    until([third], lambda: broker.committed(g) == {at(t): 2})
+
+
+def test_topic_that_is_made_anew_is_noticed_before_the_last_commit(broker: Broker, join: Join, t: str) -> None:
+    broker.create_topic(t, partitions=1)
+    broker.write(t, ["a", "b"])
+    reader = join(t)
+    until([reader], lambda: len(reader.values) == 2)
+    reader.consumer.confirm(PATIENCE)
+    broker.delete_topic(t)
+    reader.consumer.confirm(PATIENCE)
+    broker.create_topic(t, partitions=1)
+    broker.write(t, map(str, range(20)))
+    with pytest.raises(BrokerError, match=f"'{t}' was deleted and made anew"):
+        reader.consumer.confirm(PATIENCE)
 
 
 @pytest.mark.groups

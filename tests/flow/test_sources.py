@@ -14,6 +14,7 @@ import pytest
 from flowdsl import (
     JSON,
     TEXT,
+    BrokerError,
     LocalBroker,
     OffsetOutOfRange,
     Partition,
@@ -171,3 +172,21 @@ def test_record_holds_everything_is_frozen_and_pickles(broker: LocalBroker) -> N
     assert pickle.loads(pickle.dumps(record)) == record == broker.read("r")[0]  # noqa: S301  # our own
     with pytest.raises(AttributeError):
         record.value = b"w"  # type: ignore[misc]  # what is refused
+
+
+@pytest.mark.parametrize("bound", [{"until": "end"}, {"count": 20}])
+def test_run_whose_topic_is_made_anew_is_told_and_commits_nothing_of_it(
+    broker: LocalBroker, bound: dict[str, Any]
+) -> None:
+    """Though there is something at every offset that it read, or is to read: whether it is at its end or goes on."""
+    seen: list[bytes] = []
+
+    def remake(value: bytes) -> None:
+        seen.append(value)
+        if len(seen) == len(LETTERS):
+            broker.delete_topic("t")
+            broker.write("t", ["x"] * 20)
+
+    with pytest.raises(BrokerError, match="'t' was deleted and made anew"):
+        (broker.source("t", group_id="g", on_gap="earliest") | sink(remake)).run(**bound)
+    assert len(LETTERS) not in broker.committed("g").values()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 import pytest
 
-from flowdsl import BrokerError, Kafka, TopicNotFound, every, sink, to_list
-from tests.kafka.helpers import add, fill, wait_for
+from flowdsl import BrokerError, Kafka, StopTimeout, TopicNotFound, every, sink, to_list
+from tests.kafka.helpers import PATIENCE, add, fill, wait_for
 from tests.kafka.protocols import in_every_protocol, settings_of
 
 pytestmark = pytest.mark.slow
@@ -91,3 +92,33 @@ def test_reader_of_a_topic_that_is_made_anew_and_as_long_is_told(kafka: Kafka, t
     fill(kafka, t, 200)
     with pytest.raises(BrokerError, match=f"'{t}' was deleted and made anew"):
         handle.result(timeout=120.0)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_stop_right_behind_a_topic_made_anew_commits_nothing_of_it(
+    kafka: Kafka, kafka_address: str, t: str, g: str, is_closed: bool
+) -> None:
+    """Nobody read it meanwhile, or has looked at it yet; also where the broker that the flow began with was closed."""
+    fill(kafka, t, 100)
+    remade = threading.Event()
+    values: list[int] = []
+
+    def hold(value: int) -> None:
+        values.append(value)
+        if value == 99:
+            assert remade.wait(PATIENCE)
+
+    reader = Kafka(kafka_address)
+    handle = (reader.source(t, group_id=g, decode=int) | sink(hold)).start(commit=every(seconds=1000.0))
+    wait_for(lambda: len(values) == 100)
+    if is_closed:
+        reader.close()
+    kafka.delete_topic(t)
+    fill(kafka, t, 200)
+    with pytest.raises(StopTimeout):
+        handle.stop(timeout=0.0)
+    remade.set()
+    with pytest.raises(BrokerError, match=f"'{t}' was deleted and made anew"):
+        handle.result(timeout=120.0)
+    reader.close()
+    assert 100 not in kafka.committed(g).values()

@@ -29,7 +29,7 @@ from flowdsl.brokers.kafka.configuration import (
 from flowdsl.brokers.kafka.consumer import KafkaConsumer
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.producer import KafkaProducer
-from flowdsl.brokers.kafka.topics import Identities, partitions_in
+from flowdsl.brokers.kafka.topics import Describe, Identities, partitions_in
 from flowdsl.brokers.kafka.watching import Watch
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.naming import topic_not_found
@@ -86,7 +86,7 @@ class KafkaClient:
             name=self.name,
             weather=weather,
             commits=commits,
-            watch=Watch(Identities(self._describe, self.name), weather, refresh),
+            watch=Watch(Identities(self._describer(), self.name), weather, refresh),
             in_group=in_group,
             whole=in_group and protocol == "eager",
             start=start,
@@ -209,12 +209,18 @@ class KafkaClient:
                 self._admin = made(AdminClient, admin_configuration(self._servers, self._settings))
             return self._admin
 
-    def _describe(self, names: list[str]) -> Mapping[str, Future[Any]]:
-        try:
-            described: Mapping[str, Future[Any]] = self._administrator().describe_topics(TopicCollection(names))
-        except (KafkaException, BrokerError):
-            return {}
-        return described
+    def _describer(self) -> Describe:
+        """Keeps the handle that it asks, whether this client is closed or not."""
+        administrator = self._administrator()
+
+        def describe(names: list[str]) -> Mapping[str, Future[Any]]:
+            try:
+                described: Mapping[str, Future[Any]] = administrator.describe_topics(TopicCollection(names))
+            except KafkaException:
+                return {}
+            return described
+
+        return describe
 
     def _check_open(self) -> None:
         if self._closed:

@@ -179,6 +179,9 @@ class KafkaConsumer:
     def _is_called(self) -> bool:
         return self._membership is not None and self._membership.is_called
 
+    def confirm(self, timeout: float) -> None:
+        self._watch.confirm(self._assignment.positions, timeout)
+
     # -- what there is --------------------------------------------------------------------------------------------
 
     def ends(self) -> dict[Partition, int]:

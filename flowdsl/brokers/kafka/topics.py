@@ -6,7 +6,7 @@ Patterns are matched here and not by librdkafka, whose expressions are not those
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from re import Pattern
 from typing import Any
 
@@ -14,9 +14,8 @@ from msgspec import Struct
 
 from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.errors import error_of, is_unknown
-from flowdsl.brokers.naming import topic_not_found, topics_meant
+from flowdsl.brokers.naming import made_anew, topic_not_found, topics_meant
 from flowdsl.brokers.protocols import Topics
-from flowdsl.errors import BrokerError
 from flowdsl.types import Partition, Topic
 
 
@@ -73,6 +72,17 @@ class Identities:
 
     def look(self, read: set[str]) -> set[str]:
         """Compare what was asked last time, and ask again; returns those that are gone. Raises BrokerError."""
+        gone = self._hear(read)
+        self._asked = self._describe(sorted(read)) if read else {}
+        return gone
+
+    def confirm(self, read: set[str], seconds: float) -> None:
+        """The same, once more, and wait so long for the answer."""
+        self.look(read)
+        wait(self._asked.values(), seconds)
+        self._hear(read)
+
+    def _hear(self, read: set[str]) -> set[str]:
         for name in self._known.keys() - read:
             del self._known[name]
         answers = {name: future for name, future in self._asked.items() if name in read and future.done()}
@@ -81,7 +91,6 @@ class Identities:
         for name in answers.keys() - gone:
             if answers[name].exception() is None:
                 self._compare(name, str(answers[name].result().topic_id))
-        self._asked = self._describe(sorted(read)) if read else {}
         return gone
 
     def _is_gone(self, future: Future[Any]) -> bool:
@@ -90,8 +99,4 @@ class Identities:
 
     def _compare(self, name: str, identity: str) -> None:
         if self._known.setdefault(name, identity) != identity:
-            msg = (
-                f"topic {name!r} was deleted and made anew on {self._name} while it was read: its records have other "
-                "offsets now, and what the group committed no longer fits. Read it with a new group_id"
-            )
-            raise BrokerError(msg)
+            raise made_anew(name, self._name)

@@ -50,8 +50,7 @@ class Watch:
         if self._next_identity.expired:
             self._next_identity = Deadline.after(SYSTEM_CLOCK, IDENTITY_SECONDS)
             was_away, self._asked_while_away = self._asked_while_away, self._weather.is_away
-            names = {p.topic.name for p in read} if isinstance(self._topics, Pattern) else set(self._topics)
-            if self._identities.look(names) and not isinstance(self._topics, Pattern):
+            if self._identities.look(self._names(read)) and not isinstance(self._topics, Pattern):
                 self._meant(asker)
             if was_away and self._identities.heard:
                 with suppress(BrokerError):  # it may have gone again since
@@ -64,6 +63,14 @@ class Watch:
             return None
         self._found = found
         return found
+
+    def confirm(self, read: Collection[Partition], seconds: float) -> None:
+        """Whether the topics are still those that were read, as far as the broker tells in time. Raises BrokerError."""
+        if not self._weather.is_away:
+            self._identities.confirm(self._names(read), min(seconds, LOOK_SECONDS))
+
+    def _names(self, read: Collection[Partition]) -> set[str]:
+        return {p.topic.name for p in read} if isinstance(self._topics, Pattern) else set(self._topics)
 
     def _meant(self, asker: Asker) -> Mapping[str, int] | None:
         try:

@@ -5,7 +5,7 @@ The listener is called from here alone, always from within ``serve``, which ``re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from re import Pattern
 
 from flowdsl.brokers.local.group import Group
@@ -46,14 +46,27 @@ class Subscription:
         return [f"pattern {self.topics.pattern}"] if isinstance(self.topics, Pattern) else self.names()
 
 
-class Alone:
-    """Without a group: every partition of the subscribed topics, and nothing is committed."""
+class Assigned:
+    """What is assigned, however it came to be."""
 
     def __init__(self, storage: Storage, subscription: Subscription, listener: Listener, start: Start) -> None:
         self._storage, self._subscription, self._listener = storage, subscription, listener
         self._start: Start = start
-        self._births = storage.births
         self.positions: dict[Partition, int] = {}
+
+    def begin_again(self, offsets: Mapping[Partition, int]) -> None:
+        """Read these from there, once what was read of them has come to its end."""
+        self._listener.revoked(sorted(offsets))
+        self.positions.update(offsets)
+        self._listener.assigned(offsets)
+
+
+class Alone(Assigned):
+    """Without a group: every partition of the subscribed topics, and nothing is committed."""
+
+    def __init__(self, storage: Storage, subscription: Subscription, listener: Listener, start: Start) -> None:
+        super().__init__(storage, subscription, listener, start)
+        self._births = storage.births
 
     def serve(self) -> None:
         wanted = self._subscription.partitions()
@@ -74,7 +87,7 @@ class Alone:
         self.positions.clear()
 
 
-class InGroup:
+class InGroup(Assigned):
     """As a member of a group, which it joins with the first ``serve``."""
 
     def __init__(
@@ -89,12 +102,10 @@ class InGroup:
         eager: bool,
         commits_start: bool,
     ) -> None:
-        self._storage, self._subscription, self._listener = storage, subscription, listener
-        self._start: Start = start
+        super().__init__(storage, subscription, listener, start)
         self._group = group
         self._poll_interval, self._eager, self._commits_start = poll_interval, eager, commits_start
         self.member_id: int | None = None
-        self.positions: dict[Partition, int] = {}
         self._was_told = False
         for key in subscription.remembered():
             group.began(key, storage.births)

@@ -19,6 +19,7 @@ from flowdsl.brokers.local.records import LocalRecords, Span
 from flowdsl.brokers.local.start import go_on
 from flowdsl.brokers.local.storage import Storage
 from flowdsl.brokers.local.waiter import Waiter
+from flowdsl.brokers.naming import made_anew
 from flowdsl.brokers.protocols import LARGEST_READ, Listener, OnGap, Start, Topics
 from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import BrokerError
@@ -33,7 +34,6 @@ class LocalConsumer:
     """Implements ``Consumer``."""
 
     largest_read = LARGEST_READ
-    is_beginning = False
 
     def __init__(
         self,
@@ -53,6 +53,9 @@ class LocalConsumer:
         self._eager = eager
         self._subscription: Subscription | None = None
         self._assignment: Alone | InGroup | None = None
+        self._logs: dict[Partition, Log] = {}
+        """The log of each partition that is being read: a topic that is made anew has others."""
+        self._restarts: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
         self._answers: deque[Answer] = deque()
         self._turn = 0
@@ -116,6 +119,9 @@ class LocalConsumer:
             assignment = self._current()
             assignment.serve()
             self._serve_answers()
+            restarts, self._restarts = self._restarts, {}
+            if mine := {p: offset for p, offset in restarts.items() if p in assignment.positions}:
+                assignment.begin_again(mine)
             records = self._fetch(assignment.positions, limit)
             if len(records) or records.positions or deadline.expired or not self._waiter.wait(token, deadline):
                 return records
@@ -124,9 +130,16 @@ class LocalConsumer:
         """Records from the assigned partitions, beginning with another one each time so that none starves."""
         spans: list[Span] = []
         moved: dict[Partition, int] = {}
+        if self._logs.keys() != positions.keys():
+            self._logs = {partition: log for partition, log in self._logs.items() if partition in positions}
         with self._storage.lock:
             for partition, log in self._readable(positions):
+                if self._logs.setdefault(partition, log) is not log:
+                    raise made_anew(partition.topic.name, self._storage.name)
                 position = go_on(partition, log, positions[partition], self._on_gap)
+                if position < positions[partition]:
+                    self._restarts[partition] = position
+                    continue
                 start = log.index(position)
                 stop = min(start + limit, len(log))
                 after = log.end if stop == len(log) else log.columns.offsets[stop - 1] + 1 if stop > start else position
@@ -177,6 +190,12 @@ class LocalConsumer:
         while self._answers:
             self._answers.popleft()()
 
+    def confirm(self, timeout: float) -> None:  # noqa: ARG002  # it is known at once
+        with self._storage.lock:
+            for partition, log in self._logs.items():
+                if self._storage.find(partition) not in {log, None}:
+                    raise made_anew(partition.topic.name, self._storage.name)
+
     # -- what there is --------------------------------------------------------------------------------------------
 
     def ends(self) -> dict[Partition, int]:
@@ -190,6 +209,10 @@ class LocalConsumer:
         with self._storage.lock:
             names = [] if self._subscription is None else self._subscription.names()
             return {partition: question(log) for partition, log in self._storage.partitions(names).items()}
+
+    @property
+    def is_beginning(self) -> bool:
+        return bool(self._restarts)
 
     @property
     def exhausted(self) -> bool:

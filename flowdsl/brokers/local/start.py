@@ -27,7 +27,7 @@ def go_on(partition: Partition, log: Log, position: int, on_gap: OnGap) -> int:
     if log.beginning <= position <= log.end:
         return position
     if position > log.end:
-        what = f"{partition} ends at offset {log.end} and was to be read from {position}: it was deleted and made anew"
+        what = f"{partition} ends at offset {log.end} and was to be read from {position}"
     else:
         what = f"{log.beginning - position} records of {partition} are gone: offsets {position} to {log.beginning - 1}"
     if on_gap == "fail":

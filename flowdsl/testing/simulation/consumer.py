@@ -13,7 +13,7 @@ from flowdsl.clock import Clock
 from flowdsl.errors import BrokerError
 from flowdsl.records import Records
 from flowdsl.testing.simulation.faults import SESSION, Dice
-from flowdsl.testing.simulation.reading import Untold, gathered
+from flowdsl.testing.simulation.reading import Untold, gathered, spans
 from flowdsl.types import BrokerValue, KafkaPayload, Partition
 
 Tell = Callable[[str], None]
@@ -88,7 +88,7 @@ class SimulatedConsumer:
         self.wake = self._clock() + (0.0 if len(records) else timeout)
         self.returned = self._clock()
         if len(records):
-            self._tell(f"reads {_spans(records)}")
+            self._tell(f"reads {spans(records)}")
             self._watch.reading(self)
         return self._untold.told(records, later=len(records) > 0 and self._dice.falls(weather.position_late))
 
@@ -155,6 +155,9 @@ class SimulatedConsumer:
             if at > self._clock():
                 self._clock.sleep(min(at, latest) - self._clock())
         self._answer()
+
+    def confirm(self, timeout: float) -> None:
+        self._inner.confirm(timeout)
 
     def arrive(self) -> None:
         """Commits whose time has come take effect, whatever the member that sent them is doing."""
@@ -240,11 +243,3 @@ class _Watched:
 
 def named(offsets: Mapping[Partition, int]) -> str:
     return ", ".join(f"{partition} at {offset}" for partition, offset in sorted(offsets.items())) or "nothing"
-
-
-def _spans(records: Records) -> str:
-    places: dict[Partition, list[int]] = {}
-    for index in range(len(records)):
-        partition, offset = records.place(index)
-        places.setdefault(partition, []).append(offset)
-    return ", ".join(f"{partition} {offsets[0]}..{offsets[-1]}" for partition, offsets in sorted(places.items()))

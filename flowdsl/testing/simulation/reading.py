@@ -65,3 +65,12 @@ def gathered(first: Records, second: Records, changed: Collection[Partition]) ->
     rows += [(second, at) for at in range(len(second))]
     positions = {partition: at for partition, at in first.positions.items() if partition not in changed}
     return Gathered(rows, {**positions, **second.positions})
+
+
+def spans(records: Records) -> str:
+    """What a read brought, in words."""
+    places: dict[Partition, list[int]] = {}
+    for index in range(len(records)):
+        partition, offset = records.place(index)
+        places.setdefault(partition, []).append(offset)
+    return ", ".join(f"{partition} {offsets[0]}..{offsets[-1]}" for partition, offsets in sorted(places.items()))
