@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 from flowdsl.brokers.protocols import Topics
-from flowdsl.errors import BrokerError, TopicNotFound, shown
+from flowdsl.errors import BrokerError, DeliveryFailed, TopicNotFound, shown
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LISTED = 20
@@ -33,6 +33,11 @@ def topic_not_found(missing: str, existing: Iterable[str], broker: str) -> Topic
     return TopicNotFound(
         f"topic {missing!r} does not exist on {broker}; {those}.{hint} Make it with create_topic({missing!r})."
     )
+
+
+def without_partition(topic: str, index: int, count: int) -> DeliveryFailed:
+    """The error for a record that is to go into a partition that is not there."""
+    return DeliveryFailed(f"topic {topic!r} has {count} partitions, and none with the number {index}")
 
 
 def made_anew(name: str, broker: str) -> BrokerError:

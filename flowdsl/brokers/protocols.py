@@ -179,9 +179,9 @@ class Delivery:
 class Producer(Protocol):
     """Sends records; used by one thread."""
 
-    def expect(self, topic: str | None) -> None:
+    def expect(self, topic: str | None, partition: int | None = None) -> None:
         """Records will go there; None: each wherever it says. Raises TopicNotFound, NotAuthorized or BrokerUnreachable
-        where that is of no use.
+        where that is of no use, and DeliveryFailed where the topic has no such partition.
         """
         ...
 

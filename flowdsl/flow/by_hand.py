@@ -65,7 +65,9 @@ class ByHand:
         given = checked_values(values)
         producer = self.producer()
         try:
-            producer.expect(topic if isinstance(topic, str) else None)
+            producer.expect(
+                topic if isinstance(topic, str) else None, partition if isinstance(partition, int) else None
+            )
             return write(producer, template, given, SYSTEM_CLOCK)
         finally:
             producer.close(0.0)

@@ -73,7 +73,7 @@ class ProduceTo(Chaining, Generic[F_co]):
         step = build.step
         producer = step.run.producer(self.client, dict(self.settings))
         topic = self.topic if isinstance(self.topic, str) else None
-        producer.expect(topic)
+        producer.expect(topic, self.partition if isinstance(self.partition, int) else None)
         return ProduceStage(step, build.handler, producer, downstream, topic=topic, clock=step.clock)
 
 

@@ -59,7 +59,7 @@ class Acknowledging:
         self._taken: deque[tuple[Delivery, int]] = deque()
         self._sent = 0
 
-    def expect(self, topic: str | None) -> None:
+    def expect(self, topic: str | None, partition: int | None = None) -> None:
         """There is every topic."""
 
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:

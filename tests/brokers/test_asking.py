@@ -37,7 +37,7 @@ class Outdated:
 
 
 def asker(handle: Any, *, is_called: bool = False) -> Asker:
-    return Asker(handle, "a Kafka", Weather("a Kafka"), lambda: None, lambda: is_called)
+    return Asker(handle, "a Kafka", Weather(None), lambda: None, lambda: is_called)
 
 
 def test_client_that_learnt_too_little_of_a_broker_that_began_asks_for_its_partitions_anew() -> None:

@@ -35,7 +35,7 @@ class Coordinator:
 def looked(says: Callable[[], int], seconds: float) -> tuple[list[BrokerError | None], float]:
     """What is told about a commit of offset 5, and how much of the time is left."""
     coordinator: Any = Coordinator(says)
-    commits = Commits("a Kafka", Weather("a Kafka"))
+    commits = Commits("a Kafka", Weather(None))
     commits.handle = coordinator
     told: list[BrokerError | None] = []
     commits.start({PLACE: 5}, told.append)

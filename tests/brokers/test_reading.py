@@ -61,7 +61,7 @@ class Log:
 
 
 def reader(log: Any) -> tuple[Callable[[int], KafkaRecords], Assignment]:
-    weather: Any = Weather("a Kafka")
+    weather: Any = Weather(None)
     assignment = Assignment(log, Epochs(), whole=False)
     assignment.add({FIRST: 0, SECOND: 0})
     assignment.moved.clear()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flowdsl import from_iterable
 from flowdsl.brokers.partitioner import partition_of
 from flowdsl.brokers.protocols import Delivery, Last, Outgoing
 from flowdsl.errors import BrokerError, DeliveryFailed, OffsetOutOfRange, TopicNotFound
@@ -155,6 +156,17 @@ def test_producer_reports_each_record_by_its_index(broker: Broker, t: str) -> No
     assert isinstance(delivery.failed[12], DeliveryFailed)
     producer.close(5.0)
     assert [record.value for record in broker.read(t)] == [b"a", b"b"]
+
+
+def test_partition_that_is_not_there_is_told_before_anything_is_sent(broker: Broker, t: str) -> None:
+    broker.create_topic(t, partitions=2)
+    flow = from_iterable([b"a", b"b"]) | broker.sink(t, partition=2, on_error="skip")
+    with pytest.raises(DeliveryFailed, match=f"'{t}' has 2 partitions, and none with the number 2"):
+        flow.run()
+    with pytest.raises(DeliveryFailed, match=f"'{t}' has 2 partitions, and none with the number 2"):
+        broker.write(t, ["a"], partition=2)
+    assert (from_iterable([b"a", b"b"]) | broker.sink(t, partition=1)).run().delivered == 2
+    assert [(record.partition, record.value) for record in broker.read(t)] == [(1, b"a"), (1, b"b")]
 
 
 def test_future_of_a_produced_record_tells_where_it_is(broker: Broker, t: str) -> None:

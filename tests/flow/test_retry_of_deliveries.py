@@ -101,7 +101,7 @@ class Desk:
         self.room = 2
         self.sent: deque[tuple[Delivery, int]] = deque()
 
-    def expect(self, topic: str | None) -> None:
+    def expect(self, topic: str | None, partition: int | None = None) -> None:
         """Any topic will do."""
 
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flowdsl import JSON, Kafka, Partition, StepFailed, Topic, TopicNotFound, every, filter_, map_
+from flowdsl import JSON, Kafka, Partition, StepFailed, Topic, TopicNotFound, every, filter_, from_iterable, map_
 from flowdsl.brokers.protocols import Delivery, Outgoing
 from tests.kafka.helpers import NOON, add, fill, wait_for
 
@@ -126,3 +126,14 @@ def test_what_is_queued_is_thrown_away_when_the_work_is_given_up(kafka: Kafka, t
     producer.purge()
     producer.close(120.0)
     assert kafka.read(t) == []
+
+
+def test_record_that_is_larger_than_the_whole_queue_is_refused(kafka: Kafka, t: str) -> None:
+    """It would wait for room for ever."""
+    kafka.create_topic(t)
+    values = [b"a", b"x" * 5000, b"b"]
+    small = {"queue.buffering.max.kbytes": 1}
+    with pytest.raises(StepFailed, match=r"5000 bytes.*larger than the whole queue.*queue\.buffering\.max\.kbytes"):
+        (from_iterable(values) | kafka.sink(t, settings=small)).run(timeout=60.0)
+    stats = (from_iterable(values) | kafka.sink(t, settings=small, on_error="skip")).run(timeout=60.0)
+    assert (stats.delivered, stats.failed) == (2, 1)

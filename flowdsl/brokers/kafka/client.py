@@ -31,7 +31,7 @@ from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.producer import KafkaProducer
 from flowdsl.brokers.kafka.topics import Describe, Identities, partitions_in
 from flowdsl.brokers.kafka.watching import Watch
-from flowdsl.brokers.kafka.weather import Weather
+from flowdsl.brokers.kafka.weather import Reach, Weather
 from flowdsl.brokers.naming import topic_not_found
 from flowdsl.brokers.protocols import OnGap, Settings, Start
 from flowdsl.brokers.settings import checked_settings, number
@@ -53,6 +53,7 @@ class KafkaClient:
         self._settings = checked_settings(settings)
         refuse_servers(self._settings)
         self.name = f"Kafka at {self._servers}"
+        self._reach = Reach(self.name)
         self._lock = Lock()  # two threads may ask the first question at once; nothing else is done under it
         self._asker: Asker | None = None
         self._admin: Any = None  # its methods are typed for futures of anything
@@ -187,7 +188,7 @@ class KafkaClient:
         return {**self._settings, **own}
 
     def _weather(self, settings: Mapping[str, Any], *, in_group: bool = False) -> Weather:
-        return Weather(self.name, settings.get("error_cb"), in_group=in_group)
+        return Weather(self._reach, settings.get("error_cb"), in_group=in_group)
 
     def _asked(self) -> Asker:
         with self._lock:
@@ -197,7 +198,7 @@ class KafkaClient:
             return self._asker
 
     def _asker_for(self, group_id: str | None) -> Asker:
-        weather = self._weather(self._settings, in_group=group_id is not None)
+        weather = Weather(None, self._settings.get("error_cb"), in_group=group_id is not None)
         configuration = reader_configuration(self._servers, self._settings, group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather})
         return Asker(handle, self.name, weather, serve=lambda: handle.poll(0), is_called=lambda: False)

@@ -21,6 +21,7 @@ from flowdsl.brokers.kafka.closing import within
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.records import as_datetime
+from flowdsl.brokers.kafka.refusals import CAUGHT, Refusals
 from flowdsl.brokers.kafka.reports import POLL, Answer, Reports, Suspect
 from flowdsl.brokers.kafka.rows import row_of, rows_of
 from flowdsl.brokers.kafka.weather import Weather
@@ -33,22 +34,8 @@ from flowdsl.types import BrokerValue, KafkaPayload, Partition, Topic
 ROOM_SECONDS = 10.0
 """How long a single record waits for room in the queue."""
 DISPOSE_SECONDS = 1.0
-
-_CAUGHT = frozenset(
-    {
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.POLICY_VIOLATION,
-        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
-    }
-)
-"""What a broker says to a whole batch, whichever record it means."""
-_OF_A_RECORD = (_CAUGHT - {KafkaError.UNSUPPORTED_COMPRESSION_TYPE}) | {KafkaError._INVALID_ARG}  # noqa: SLF001  # librdkafka's own errors are named so
-"""Anything else says something about the broker, or about this producer."""
+LOOK_SECONDS, LONGEST_LOOK = 5.0, 0.2
+"""How often a broker that is away is asked whether it is back, and how long the answer may take."""
 
 
 class KafkaProducer:
@@ -67,22 +54,24 @@ class KafkaProducer:
         topics: Callable[[], object],
     ) -> None:
         self._handle, self._name, self._weather = handle, name, weather
-        self._partitions_of, self._topics = partitions_of, topics
+        self._refusals, self._topics = Refusals(name, partitions_of), topics
         self._refused: deque[tuple[Delivery, int, BrokerError]] = deque()
         self._suspects: deque[Suspect] = deque()
         self._alone: Suspect | None = None
-        self._known: set[str | None] = set()
+        self._known: set[tuple[str | None, int | None]] = set()
         self._places = Places()
+        self._next_look = Deadline.after(SYSTEM_CLOCK, 0.0)
         self._closed = False
 
-    def expect(self, topic: str | None) -> None:
+    def expect(self, topic: str | None, partition: int | None = None) -> None:
         self._check_open()
-        if topic not in self._known:
+        if (topic, partition) not in self._known:
             if topic is None:
                 self._topics()
             else:
-                self._partitions_of(topic)
-            self._known.add(topic)
+                self._refusals.expect(topic, partition)
+            self._known.add((topic, partition))
+            self._weather.came_back()
 
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
         self._check_open()
@@ -93,6 +82,9 @@ class KafkaProducer:
             taken = self._send_plain(records, reports)
         else:
             taken = self._send_each(records, reports)
+        if not taken and len(records) and not len(self._handle):
+            self._refused.append((delivery, first, self._refusals.larger_than_queue(records[0])))
+            taken = 1
         delivery.waiting += taken
         return taken
 
@@ -128,7 +120,7 @@ class KafkaProducer:
 
     def _refuse(self, reports: Reports, index: int, failure: KafkaException) -> None:
         """This one could not even be queued; told with the other reports."""
-        error = self._sorted(reports.records[index], error_of(failure))
+        error = self._refusals.told(reports.records[index], error_of(failure))
         self._refused.append((reports.delivery, reports.first + index, error))
 
     def poll(self, timeout: float = 0.0) -> None:
@@ -141,9 +133,18 @@ class KafkaProducer:
             delivery, index, error = self._refused.popleft()
             delivery.report(index, error)
         self._try_alone()
+        self._look_for_broker()
         raised, self._weather.raised = self._weather.raised, None
         if raised is not None:
             raise raised
+
+    def _look_for_broker(self) -> None:
+        """Ask one that is away whether it is back: of a producer that has nothing to send nothing else tells."""
+        if self._weather.is_away and self._next_look.expired:
+            self._next_look = Deadline.after(SYSTEM_CLOCK, LOOK_SECONDS)
+            with suppress(KafkaException):
+                self._handle.list_topics(timeout=LONGEST_LOOK)
+                self._weather.came_back()
 
     def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[BrokerValue[KafkaPayload]]:
         self._check_open()
@@ -161,7 +162,7 @@ class KafkaProducer:
                     DeliveryFailed(f"a record for {record.topic!r} found no room in the queue: {full}")
                 )
             except KafkaException as failure:
-                future.set_exception(self._sorted(record, error_of(failure)))
+                future.set_exception(self._refusals.told(record, error_of(failure)))
             return future
 
     def purge(self) -> None:
@@ -193,10 +194,10 @@ class KafkaProducer:
 
     def refused(self, delivery: Delivery, index: int, record: Outgoing, error: KafkaError) -> None:
         """Librdkafka reports that this record was not taken."""
-        if error.code() in _CAUGHT:
+        if error.code() in CAUGHT:
             self._suspects.append(Suspect(delivery, index, record))
         else:
-            delivery.report(index, self._sorted(record, error))
+            delivery.report(index, self._refusals.told(record, error))
 
     def _try_alone(self) -> None:
         """Send the next suspect, once nothing else is under way that it could travel with."""
@@ -207,34 +208,19 @@ class KafkaProducer:
                 self._produce(suspect.record, partial(self._report_alone, suspect))
             except (BufferError, KafkaException) as failure:
                 self._alone = None
-                suspect.delivery.report(suspect.index, self._sorted(suspect.record, error_of(failure)))
+                suspect.delivery.report(suspect.index, self._refusals.told(suspect.record, error_of(failure)))
 
     def _report_alone(self, suspect: Suspect, error: KafkaError | None, _: Message) -> None:
         self._alone = None
-        suspect.delivery.report(suspect.index, None if error is None else self._sorted(suspect.record, error))
+        suspect.delivery.report(suspect.index, None if error is None else self._refusals.told(suspect.record, error))
 
     def _answer(self, future: Answer, record: Outgoing, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            future.set_exception(self._sorted(record, error))
+            future.set_exception(self._refusals.told(record, error))
             return
         partition = self._places[record.topic, message.partition() or 0]
         payload = KafkaPayload(record.key, record.value, record.headers)
         future.set_result(BrokerValue(payload, partition, message.offset() or 0, as_datetime(*message.timestamp())))
-
-    def _sorted(self, record: Outgoing, error: KafkaError) -> BrokerError:
-        doing = f"writing to {record.topic!r}"
-        if record.partition is not None and error.code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  # librdkafka's own errors are named so
-            return self._without_partition(record.topic, record.partition)
-        if error.fatal() or error.code() not in _OF_A_RECORD:
-            return sorted_error(error, doing, self._name)
-        return DeliveryFailed(f"{doing}: {self._name} did not take the record: {error.str()} ({error.name()})")
-
-    def _without_partition(self, topic: str, index: int) -> BrokerError:
-        try:
-            count = self._partitions_of(topic)
-        except BrokerError as error:
-            return type(error)(f"topic {topic!r} has no partition {index}: {error}")
-        return DeliveryFailed(f"topic {topic!r} has {count} partitions, and none with the number {index}")
 
     def _is_busy(self) -> bool:
         return bool(self._refused or self._suspects or self._alone or len(self._handle))

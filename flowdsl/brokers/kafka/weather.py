@@ -1,6 +1,5 @@
-"""Whether the broker can be reached: told once when it is away, once when it is back. Nothing else is made of it here.
-
-The error callback of one client of librdkafka. It runs inside that client's poll and consume, so it never raises.
+"""Whether the broker can be reached: told once when it is away, once when it is back, however many of librdkafka's clients
+notice. Nothing else is made of it here.
 """
 
 from __future__ import annotations
@@ -8,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from threading import Lock
 from typing import Any
 
 from confluent_kafka import KafkaError
@@ -20,11 +20,40 @@ _CALLBACKS = ("stats_cb", "throttle_cb")
 logger = logging.getLogger("flowdsl")
 
 
-class Weather:
-    """``also``: the user's own ``error_cb``. Without a group nobody minds that groups are forbidden."""
+class Reach:
+    """What those who use one ``Kafka`` know of its broker together."""
 
-    def __init__(self, name: str, also: Callable[[KafkaError], Any] | None = None, *, in_group: bool = False) -> None:
-        self._name, self._also, self._in_group = name, also, in_group
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._is_away = False
+        self._lock = Lock()
+
+    def lost(self, why: KafkaError | None) -> None:
+        if self._turns(is_away=True):
+            reason = "" if why is None else f" ({why.str()})"
+            logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
+
+    def regained(self) -> None:
+        if self._turns(is_away=False):
+            logger.info("%s answers again", self._name)
+
+    def _turns(self, *, is_away: bool) -> bool:
+        with self._lock:
+            turned, self._is_away = self._is_away != is_away, is_away
+        return turned
+
+
+class Weather:
+    """The error callback of one client of librdkafka. It runs inside that client's poll and consume, so it never raises.
+
+    ``reach``: where it tells what it notices; None for a client that is seldom asked, and hears of it too late. ``also``: the
+    user's own ``error_cb``. Without a group nobody minds that groups are forbidden.
+    """
+
+    def __init__(
+        self, reach: Reach | None, also: Callable[[KafkaError], Any] | None = None, *, in_group: bool = False
+    ) -> None:
+        self._reach, self._also, self._in_group = reach, also, in_group
         self._last: KafkaError | None = None
         self._refusal: KafkaError | None = None
         self._was_here = False
@@ -69,7 +98,8 @@ class Weather:
         self._last = self._refusal = None
         if self.is_away:
             self.is_away = False
-            logger.info("%s answers again", self._name)
+            if self._reach is not None:
+                self._reach.regained()
 
     def refusal(self) -> KafkaError | None:
         """Why the broker does not let us in, if that is what is wrong."""
@@ -83,6 +113,5 @@ class Weather:
         if self.is_away or not self._was_here:
             return  # one that was never there is an error of the first question, and told as one
         self.is_away = True
-        why = self._last or self._refusal
-        reason = "" if why is None else f" ({why.str()})"
-        logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
+        if self._reach is not None:
+            self._reach.lost(self._last or self._refusal)

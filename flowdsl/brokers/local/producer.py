@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from flowdsl.brokers.local.log import Log
 from flowdsl.brokers.local.storage import Storage
 from flowdsl.brokers.local.waiter import Waiter
+from flowdsl.brokers.naming import without_partition
 from flowdsl.brokers.outgoing import as_outgoing, from_milliseconds
 from flowdsl.brokers.partitioner import Partitioner
 from flowdsl.brokers.protocols import Delivery, Outgoing
@@ -28,8 +29,15 @@ class LocalProducer:
         self._reports: deque[tuple[Delivery, int, BrokerError | None]] = deque()
         self._closed = False
 
-    def expect(self, topic: str | None) -> None:  # noqa: ARG002  # the first record makes it
+    def expect(self, topic: str | None, partition: int | None = None) -> None:
         self._check_open()
+        if topic is None or partition is None:
+            return
+        count = self._storage.topics().get(
+            topic, self._new_partitions
+        )  # the first record makes a topic that is not there
+        if partition >= count:
+            raise without_partition(topic, partition, count)
 
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
         self._check_open()
@@ -89,9 +97,7 @@ class LocalProducer:
         if index is None:
             index = self._partitioner(record.topic, record.key, len(logs))
         if not 0 <= index < len(logs):
-            return DeliveryFailed(
-                f"topic {record.topic!r} has {len(logs)} partitions, and none with the number {index}"
-            )
+            return without_partition(record.topic, index, len(logs))
         when = now if record.timestamp is None else record.timestamp
         if isinstance(when, int):
             when = from_milliseconds(when)

@@ -27,7 +27,7 @@ class SimulatedProducer:
         self._dice, self._clock, self._arrived, self._epochs, self._fails = dice, clock, arrived, epochs, fails
         self._queue: deque[tuple[float, Outgoing, Delivery, int, Epochs]] = deque()
 
-    def expect(self, topic: str | None) -> None:
+    def expect(self, topic: str | None, partition: int | None = None) -> None:
         """The first record makes it."""
 
     def send(self, records: Sequence[Outgoing], delivery: Delivery, first: int = 0) -> int:
