@@ -129,5 +129,5 @@ def test_awaitable_instead_of_values_is_named() -> None:
 
 def test_a_partition_that_does_not_exist_is_no_awaitable() -> None:
     with pytest.raises(StepFailed) as failed:
-        (from_iterable([{"a": 1}]) | LocalBroker().sink("t", partition=9, encode=JSON)).run()
+        (from_iterable([{"a": 1}]) | LocalBroker().sink("t", partition=lambda _: 9, encode=JSON)).run()
     assert isinstance(failed.value.__cause__, DeliveryFailed)
