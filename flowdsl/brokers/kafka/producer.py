@@ -60,6 +60,7 @@ class KafkaProducer:
         self._alone: Suspect | None = None
         self._known: set[tuple[str | None, int | None]] = set()
         self._places = Places()
+        self._latest = Delivery()
         self._next_look = Deadline.after(SYSTEM_CLOCK, 0.0)
         self._closed = False
 
@@ -86,6 +87,7 @@ class KafkaProducer:
             self._refused.append((delivery, first, self._refusals.larger_than_queue(records[0])))
             taken = 1
         delivery.waiting += taken
+        self._latest = delivery
         return taken
 
     def _send_plain(self, records: Columns, reports: Reports) -> int:
@@ -125,6 +127,7 @@ class KafkaProducer:
 
     def poll(self, timeout: float = 0.0) -> None:
         self._check_open()
+        before = self._undelivered if self._weather.is_away else None
         try:
             self._handle.poll(0 if self._refused else timeout)
         except KafkaException as failure:  # fatal ones are raised instead of told
@@ -133,14 +136,22 @@ class KafkaProducer:
             delivery, index, error = self._refused.popleft()
             delivery.report(index, error)
         self._try_alone()
-        self._look_for_broker()
+        if before is not None:
+            self._look_for_broker(is_heard=self._undelivered < before)
         raised, self._weather.raised = self._weather.raised, None
         if raised is not None:
             raise raised
 
-    def _look_for_broker(self) -> None:
+    @property
+    def _undelivered(self) -> int:
+        """How many of the records that were sent last are not delivered."""
+        return self._latest.waiting + len(self._latest.failed)
+
+    def _look_for_broker(self, *, is_heard: bool) -> None:
         """Ask one that is away whether it is back: of a producer that has nothing to send nothing else tells."""
-        if self._weather.is_away and self._next_look.expired:
+        if is_heard:
+            self._weather.came_back()
+        elif self._next_look.expired:
             self._next_look = Deadline.after(SYSTEM_CLOCK, LOOK_SECONDS)
             with suppress(KafkaException):
                 self._handle.list_topics(timeout=LONGEST_LOOK)
@@ -181,6 +192,7 @@ class KafkaProducer:
         with suppress(KafkaException):  # one that is fatal comes with every call, and was told to whoever waited
             self._handle.poll(0)
         self._closed = True
+        self._weather.closes()
         handles = [self._handle]
         del self._handle
         within(max(DISPOSE_SECONDS, deadline.remaining() or 0.0), handles.clear)  # the last reference: it ends here

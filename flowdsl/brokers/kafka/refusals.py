@@ -37,7 +37,7 @@ class Refusals:
     def expect(self, topic: str, partition: int | None) -> None:
         """Raises TopicNotFound and the like, and DeliveryFailed for a partition that is not there."""
         count = self._partitions_of(topic)
-        if partition is not None and partition >= count:
+        if partition is not None and 0 < count <= partition:  # none while its leaders are chosen
             raise without_partition(topic, partition, count)
 
     def told(self, record: Outgoing, error: KafkaError) -> BrokerError:

@@ -10,6 +10,7 @@ from concurrent.futures import Future, wait
 from re import Pattern
 from typing import Any
 
+from confluent_kafka import Uuid
 from msgspec import Struct
 
 from flowdsl.brokers.kafka.asking import Asker
@@ -56,6 +57,9 @@ class Beginning(Struct, frozen=True):
         return begun or partition not in self.there
 
 
+NO_IDENTITY = str(Uuid(0, 0))
+"""What brokers older than 2.8 say, also while they are replaced one by one."""
+
 Describe = Callable[[list[str]], Mapping[str, "Future[Any]"]]
 """Ask for the ids of topics, without waiting."""
 
@@ -98,5 +102,5 @@ class Identities:
         return error is not None and is_unknown(error_of(error))
 
     def _compare(self, name: str, identity: str) -> None:
-        if self._known.setdefault(name, identity) != identity:
+        if identity != NO_IDENTITY and self._known.setdefault(name, identity) != identity:
             raise made_anew(name, self._name)

@@ -25,22 +25,28 @@ class Reach:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._is_away = False
+        self._without: set[Weather] = set()
         self._lock = Lock()
 
-    def lost(self, why: KafkaError | None) -> None:
-        if self._turns(is_away=True):
-            reason = "" if why is None else f" ({why.str()})"
-            logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
+    def lost(self, weather: Weather, why: KafkaError | None) -> None:
+        """This one noticed that it is away."""
+        with self._lock:
+            if not self._without:
+                reason = "" if why is None else f" ({why.str()})"
+                logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
+            self._without.add(weather)
 
     def regained(self) -> None:
-        if self._turns(is_away=False):
-            logger.info("%s answers again", self._name)
-
-    def _turns(self, *, is_away: bool) -> bool:
+        """Somebody heard of it: the others will."""
         with self._lock:
-            turned, self._is_away = self._is_away != is_away, is_away
-        return turned
+            if self._without:
+                logger.info("%s answers again", self._name)
+            self._without.clear()
+
+    def leaves(self, weather: Weather) -> None:
+        """This one waits no longer."""
+        with self._lock:
+            self._without.discard(weather)
 
 
 class Weather:
@@ -101,6 +107,11 @@ class Weather:
             if self._reach is not None:
                 self._reach.regained()
 
+    def closes(self) -> None:
+        """Nothing is heard any more."""
+        if self._reach is not None:
+            self._reach.leaves(self)
+
     def refusal(self) -> KafkaError | None:
         """Why the broker does not let us in, if that is what is wrong."""
         return self._refusal
@@ -114,4 +125,4 @@ class Weather:
             return  # one that was never there is an error of the first question, and told as one
         self.is_away = True
         if self._reach is not None:
-            self._reach.lost(self._last or self._refusal)
+            self._reach.lost(self, self._last or self._refusal)
