@@ -69,8 +69,8 @@ def reader(log: Any) -> tuple[Callable[[int], KafkaRecords], Assignment]:
     supply.most = 2000  # as it is once records are known to be small
     asker: Any = SimpleNamespace(name="a Kafka")
     trouble = Trouble(asker, assignment, weather, "fail", in_group=True)
-    reading = Reading("a Kafka", supply, assignment, trouble, weather, values_only=True)
-    membership: Any = SimpleNamespace(error=None, waiting=set[Partition]())
+    reading = Reading(supply, assignment, trouble, weather, values_only=True)
+    membership: Any = SimpleNamespace(error=None, waiting=set[Partition](), unresolved=())
     return lambda limit: reading.read(membership, ("t",), limit, 0.0), assignment
 
 

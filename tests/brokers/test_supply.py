@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, Message
 
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.supply import FIRST_READ, Supply
@@ -73,3 +74,15 @@ def test_a_backlog_is_not_waited_for() -> None:
 
 def test_nothing_is_waited_for_where_the_loop_has_no_time() -> None:
     assert len(reads(20_000, 1.0, patience=0.0)) >= 1.0 / READ - 1
+
+
+def test_errors_that_were_put_aside_are_not_dropped_with_the_records() -> None:
+    """Librdkafka tells them once: of a partition whose gap nobody heard of nothing would come any more."""
+    places = Places()
+    records = [Message(topic="t", partition=index, offset=7) for index in (0, 1)]
+    gap = Message(topic="t", partition=0, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))
+    handle: Any = Paced(VirtualClock(), 1)
+    supply = Supply(handle, places, VirtualClock())
+    supply.put_aside([records[0], gap, records[1]])
+    assert supply.drop({places["t", 0]}) == [records[0]]
+    assert supply.take(2, 0.0) == [gap, records[1]]

@@ -17,6 +17,7 @@ class Alone:
     error: BaseException | None = None
     is_called = False
     is_closed = False
+    unresolved: Collection[Partition] = ()
 
     def __init__(self, assignment: Assignment, asker: Asker, listener: Listener, start: Start) -> None:
         self._assignment, self._asker, self._listener = assignment, asker, listener

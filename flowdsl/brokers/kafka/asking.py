@@ -36,7 +36,7 @@ class Asker:
 
     ``serve`` polls the handle, so that it tells what went wrong: by calling back, or by an error in the place of a record.
     ``is_called``: whether it is calling back right now. It must not be polled then, nor asked for its topics: either aborts
-    the process.
+    the process. Questions about offsets are allowed, and mind that.
     """
 
     def __init__(

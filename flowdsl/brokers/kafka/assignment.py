@@ -85,13 +85,20 @@ class Assignment:
             if self._whole:
                 return
 
-    def check(self) -> None:
+    def check(self) -> set[Partition]:
         """Have the logs of what was assigned compared with the epochs up to which they were read: one that was cut below
-        there, and written anew, has other records at these offsets. Librdkafka compares where it seeks, and nowhere else.
+        there, and written anew, has other records at these offsets. Librdkafka compares where it seeks, and not where it
+        assigns. Returns those: what came of them before does not count.
         """
-        for partition in self._unchecked.copy():
+        checked = self._unchecked.copy()
+        for partition in checked:
             if not self._goes_to(partition):
-                self.moved.add(partition)  # it is not read yet; what comes of it before that does not count
+                self.moved.add(partition)  # it is not read yet
+        return checked
+
+    def check_again(self, partition: Partition, offset: int) -> None:
+        """Go there once more, and compare; or to where it is to be read next, if that is before it."""
+        self._seek({partition: min(offset, self.positions[partition])})
 
     def skip(self, partition: Partition, offset: int) -> None:
         """Read on from there, since what was before it is gone: that is progress too, even if nothing comes any more."""

@@ -18,6 +18,7 @@ from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.assignment import Assignment
 from flowdsl.brokers.kafka.closing import within
 from flowdsl.brokers.kafka.commits import Commits
+from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.group import Group
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.reading import Reading
@@ -68,7 +69,7 @@ class KafkaConsumer:
         self._topics: Topics = ()
         self._membership: Group | Alone | None = None
         self._supply = Supply(handle, Places())
-        self._reading = Reading(name, self._supply, self._assignment, self._trouble, weather, values_only=values_only)
+        self._reading = Reading(self._supply, self._assignment, self._trouble, weather, values_only=values_only)
         self._closed = False
         self.poll_interval = poll_interval
         self.commits = in_group
@@ -116,13 +117,16 @@ class KafkaConsumer:
 
     def read(self, limit: int, timeout: float) -> KafkaRecords:
         membership = self._current()
-        changed = self._watch.look(self._asker, self._assignment.positions)
-        if changed is not None:
-            membership.read(changed)
-        membership.serve()
-        self._commits.serve()
-        self._assignment.check()
-        return self._reading.read(membership, self._topics, limit, timeout)
+        try:
+            changed = self._watch.look(self._asker, self._assignment.positions)
+            if changed is not None:
+                membership.read(changed)
+            membership.serve()
+            self._commits.serve()
+            self._supply.drop(self._assignment.check())
+            return self._reading.read(membership, self._topics, limit, timeout)
+        except KafkaException as failure:  # fatal errors are raised instead of told
+            raise sorted_error(error_of(failure), "reading", self._name) from None
 
     def poll(self, timeout: float = 0.0) -> BrokerValue[KafkaPayload] | None:
         records = self.read(1, timeout)
@@ -208,5 +212,6 @@ class KafkaConsumer:
         if self._membership is not None:
             self._membership.is_closed = True
         self._commits.drop()
+        self._weather.closes()
         if not within(timeout, partial(self._end, self._handle)) and timeout > 0:
             logger.warning("%s did not let the consumer go in %g s; it is left behind", self._name, timeout)

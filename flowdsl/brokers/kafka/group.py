@@ -50,7 +50,8 @@ class Group:
         self._beginning = beginning
         self._commits_start = commits_start
         self._places = Places()
-        self._unresolved: set[Partition] = set()
+        self.unresolved: set[Partition] = set()
+        """Assigned without anybody knowing where: what is read of them means nothing."""
         self._unborn: dict[Partition, int] = {}
         self._born: dict[Partition, int] = {}
         self._is_beginning = False
@@ -101,7 +102,7 @@ class Group:
         except BrokerUnreachable:  # it went away just now: where to read is asked again in the loop
             self._assignment.add(dict.fromkeys(partitions, 0))
             self._assignment.pause(partitions)
-            self._unresolved.update(partitions)
+            self.unresolved.update(partitions)
             return
         self._assignment.add(offsets)
         self._arrive(offsets, begun)
@@ -136,7 +137,7 @@ class Group:
     def _give_up(self, partitions: list[Partition], tell: Callable[[Collection[Partition]], None]) -> None:
         known = [p for p in partitions if p not in self.waiting]
         for partition in partitions:
-            self._unresolved.discard(partition)
+            self.unresolved.discard(partition)
             self._unborn.pop(partition, None)
             self._born.pop(partition, None)
         try:
@@ -150,32 +151,42 @@ class Group:
     @property
     def waiting(self) -> set[Partition]:
         """Assigned, and not to be read before their start is known and committed."""
-        return {*self._unresolved, *self._unborn, *self._born}
+        return {*self.unresolved, *self._unborn, *self._born}
 
     def serve(self) -> None:
         """In the loop: commit where the group begins before any record is delivered, and tell of what has begun."""
-        restarts = self._assignment.begin_again(self._listener.revoked)
-        self._arrive(restarts, restarts)
+        if self._assignment.restarts:
+            restarts = self._assignment.begin_again(self._end)
+            self._arrive(restarts, restarts)
         born, self._born = self._born, {}
         self._tell(born)
-        if self._is_beginning or not (self._unresolved or self._unborn) or not self._again.expired:
+        if self._is_beginning or not (self.unresolved or self._unborn) or not self._again.expired:
             return
-        if self._unresolved:
+        if self.unresolved:
             self._resolve_again()
         if self._unborn:
             self._is_beginning = True
             starts = dict(self._unborn)
             self._commits.start(starts, lambda error: self._begun(starts, error))
 
+    def _end(self, partitions: Collection[Partition]) -> None:
+        """What is read of these comes to its end as in a callback: nothing is polled, so nothing else changes hands."""
+        self.is_called = True
+        try:
+            self._listener.revoked(partitions)
+        finally:
+            self.is_called = False
+
     def _resolve_again(self) -> None:
         try:
-            offsets, begun = self._resolve(sorted(self._unresolved), IN_TURN)
+            offsets, begun = self._resolve(sorted(self.unresolved), IN_TURN)
         except BrokerUnreachable:
             self._again = Deadline.after(SYSTEM_CLOCK, AGAIN)
             return
-        self._unresolved.clear()
+        offsets = {p: offset for p, offset in offsets.items() if p in self.unresolved}  # others went while it was asked
+        self.unresolved.difference_update(offsets)
         self._assignment.move(offsets)
-        self._arrive(offsets, begun)
+        self._arrive(offsets, begun & offsets.keys())
 
     def _begun(self, starts: dict[Partition, int], error: BrokerError | None) -> None:
         """The answer to that commit: told from within poll, where nothing more than to note it is allowed."""

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 
 from flowdsl.brokers.kafka.alone import Alone
 from flowdsl.brokers.kafka.assignment import Assignment
-from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.group import Group
 from flowdsl.brokers.kafka.records import KafkaRecords
 from flowdsl.brokers.kafka.supply import Supply
@@ -31,7 +30,6 @@ class Reading:
 
     def __init__(
         self,
-        name: str,
         supply: Supply,
         assignment: Assignment,
         trouble: Trouble,
@@ -39,23 +37,17 @@ class Reading:
         *,
         values_only: bool,
     ) -> None:
-        self._name, self._supply, self._assignment = name, supply, assignment
+        self._supply, self._assignment = supply, assignment
         self._trouble, self._weather, self._values_only = trouble, weather, values_only
 
     def read(self, membership: Group | Alone, topics: Topics, limit: int, timeout: float) -> KafkaRecords:
-        try:
-            return self._read(membership, topics, limit, timeout)
-        except KafkaException as failure:  # fatal errors are raised instead of told
-            raise sorted_error(error_of(failure), "reading", self._name) from None
-
-    def _read(self, membership: Group | Alone, topics: Topics, limit: int, timeout: float) -> KafkaRecords:
         limit = min(limit, self._supply.most)
         piece = min(limit, AT_ONCE) if self._values_only else limit
         records, touched = KafkaRecords(values_only=self._values_only), set[Partition]()
         messages, passed = self._first(membership, piece, timeout)
         while True:
             if any(map(Message.error, messages)):
-                messages = self._without_errors(messages, topics)
+                messages = self._without_errors(messages, membership, topics)
             records.take(messages, passed, self._supply.places)
             limit -= piece
             if len(messages) < piece or limit <= 0 or not passed:
@@ -84,11 +76,11 @@ class Reading:
             return self._settled(messages, {*self._assignment.moved, *membership.waiting}), {}
         return messages, self._assignment.progress() if self._supply.is_drained else {}
 
-    def _without_errors(self, messages: list[Message], topics: Topics) -> list[Message]:
+    def _without_errors(self, messages: list[Message], membership: Group | Alone, topics: Topics) -> list[Message]:
         """Deal with errors that came in the place of records. Positions were noted before anything is moved because of one."""
         for message in messages:
             if message.error() is not None:
-                self._trouble.handle(message, topics)
+                self._trouble.handle(message, membership.unresolved, topics)
         return [message for message in messages if message.error() is None]
 
     def _settled(self, messages: list[Message], touched: Collection[Partition]) -> list[Message]:

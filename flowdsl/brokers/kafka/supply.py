@@ -88,10 +88,13 @@ class Supply:
         self._aside = messages + self._aside
 
     def drop(self, partitions: Container[Partition]) -> list[Message]:
-        """What is put aside of these, which is not there any more then."""
-        dropped = [message for message in self._aside if self.partition_of(message) in partitions]
-        if dropped:
-            self._aside = [message for message in self._aside if self.partition_of(message) not in partitions]
+        """The records of these that are put aside, which are not there any more then. Errors stay: they are told once only."""
+        dropped: list[Message] = []
+        stays: list[Message] = []
+        for message in self._aside:
+            is_dropped = message.error() is None and self.partition_of(message) in partitions
+            (dropped if is_dropped else stays).append(message)
+        self._aside = stays
         return dropped
 
     def partition_of(self, message: Message) -> Partition:

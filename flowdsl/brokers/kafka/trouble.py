@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, Message
@@ -13,12 +14,16 @@ from flowdsl.brokers.kafka.errors import is_away, is_expelled, is_gap, is_rebala
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.naming import topic_not_found
 from flowdsl.brokers.protocols import OnGap, Topics
+from flowdsl.clock import SYSTEM_CLOCK
 from flowdsl.errors import BrokerUnreachable, OffsetOutOfRange
 from flowdsl.types import Partition, Topic
 
 if TYPE_CHECKING:
     from flowdsl.brokers.kafka.alone import Alone
     from flowdsl.brokers.kafka.group import Group
+
+DOUBT_SECONDS = 0.5
+"""How long one waits to ask again whether a log was cut."""
 
 logger = logging.getLogger("flowdsl")
 
@@ -32,6 +37,7 @@ class Trouble:
         self._in_group = in_group
         self._asker, self._assignment, self._weather = asker, assignment, weather
         self._on_gap: OnGap = on_gap
+        self._doubted: set[Partition] = set()
 
     def raise_stored(self, membership: Group | Alone) -> None:
         """What callbacks noted while librdkafka was reading."""
@@ -42,15 +48,17 @@ class Trouble:
         if self._weather.fatal is not None:
             raise sorted_error(self._weather.fatal, "reading", self._asker.name)
 
-    def handle(self, message: Message, topics: Topics) -> None:
-        """Deal with one error that was read."""
+    def handle(self, message: Message, unresolved: Collection[Partition], topics: Topics) -> None:
+        """Deal with one error that was read. ``unresolved``: read from where nobody meant them to be."""
         error = message.error()
         alone = not self._in_group and error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
         if error is None or alone or is_away(error) or is_rebalancing(error) or is_expelled(error):
             return  # librdkafka goes on by itself; what is lost is told by a callback
         name, index = message.topic(), message.partition()
         if is_gap(error) and name is not None and index is not None:
-            self._gap(Partition(Topic(name), index), message.offset(), error)
+            partition = Partition(Topic(name), index)
+            if partition not in unresolved:
+                self._gap(partition, message.offset(), error)
         elif is_unknown(error) and name is not None:
             self._unknown(name, topics)
         elif error.code() == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001  # librdkafka's own errors are named so
@@ -63,15 +71,15 @@ class Trouble:
         if position is None:
             return
         position = position if offset is None or offset < 0 else offset
-        beginning = self._asker.beginnings([partition])[partition]
-        if position < beginning:
-            what = f"{beginning - position} records of {partition} are gone: offsets {position} to {beginning - 1}"
-        else:
-            end = self._asker.ends([partition])[partition]
-            where = f"ends at offset {end} and was to be read from {position}"
-            if end >= position:
-                where = f"was cut below offset {position}, from where it was to be read, and written anew"
-            what = f"{partition} {where}: records were lost, or the topic was deleted and made anew ({error.str()})"
+        try:
+            what, beginning = self._found(partition, position, error)
+        except BrokerUnreachable:
+            what, beginning = "", position
+        if partition not in self._assignment.positions:
+            return  # these questions poll: it is somebody else's now
+        if not what:
+            self._assignment.check_again(partition, position)
+            return
         if self._on_gap == "fail":
             msg = f'{what}. To go on with what is there from offset {beginning}, say on_gap="earliest".'
             raise OffsetOutOfRange(msg)
@@ -80,6 +88,24 @@ class Trouble:
             self._assignment.skip(partition, beginning)
         else:
             self._assignment.restarts[partition] = beginning
+
+    def _found(self, partition: Partition, position: int, error: KafkaError) -> tuple[str, int]:
+        """What is wrong, and where there is something to read. Nothing is told of what has to be asked once more."""
+        beginning = self._asker.beginnings([partition])[partition]
+        if position < beginning:
+            gone = f"{beginning - position} records of {partition} are gone: offsets {position} to {beginning - 1}"
+            return gone, beginning
+        end = self._asker.ends([partition])[partition]
+        where = f"ends at offset {end} and was to be read from {position}"
+        if end >= position:
+            self._doubted ^= {partition}
+            if partition in self._doubted:  # a leader that has just been replaced does not know the newer epoch
+                SYSTEM_CLOCK.sleep(DOUBT_SECONDS)
+                self._asker.partitions_of(partition.topic.name)  # librdkafka hears who leads it now
+                return "", beginning
+            where = f"was cut below offset {position}, from where it was to be read, and written anew"
+        reason = f"records were lost, or the topic was deleted and made anew ({error.str()})"
+        return f"{partition} {where}: {reason}", beginning
 
     def _unknown(self, name: str, topics: Topics) -> None:
         """A topic may be unknown for a moment after it was made, or while brokers come and go."""
