@@ -44,7 +44,7 @@ def made_anew(name: str, broker: str) -> BrokerError:
     """The error for a topic that is another one than the one that was read."""
     return BrokerError(
         f"topic {name!r} was deleted and made anew on {broker} while it was read: its records have other offsets now, and what "
-        "the group committed no longer fits. Read it with a new group_id"
+        "the group committed may not fit them. Read it with a new group_id"
     )
 
 

@@ -103,7 +103,7 @@ class Gate:
         for partition, offset in partitions.items():
             self._assigned[partition] = offset
             if self.committed.get(partition, offset) > offset:
-                del self.committed[partition]  # of a log that is not there any more
+                del self.committed[partition]  # of a log that is not there any more, or reset by somebody
             self._stands.pop(partition, None)
             self._reached.pop(partition, None)
             self._acknowledged.pop(partition, None)
@@ -137,7 +137,7 @@ class Gate:
         return self._moment()
 
     def end(self, deadline: Deadline) -> None:
-        """``send_last`` of a run, unless the topics are not those that were read: raises BrokerError then."""
+        """``send_last``, unless the topics are not those that were read: raises BrokerError then."""
         if self._may_commit:
             self._consumer.confirm(deadline.remaining() or 0.0)
         self.send_last(deadline)

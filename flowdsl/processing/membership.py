@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from flowdsl.brokers.protocols import Consumer
 from flowdsl.clock import Clock, Deadline
-from flowdsl.errors import CommitFailed
+from flowdsl.errors import BrokerError, CommitFailed
 from flowdsl.processing.bounds import Bounds
 from flowdsl.processing.feeder import Feeder
 from flowdsl.processing.gate import Gate
@@ -72,9 +72,11 @@ class Membership:
         logger.info("revoked: %s", _named(partitions))
         self._drain()
         try:
-            self._gate.send_last(Deadline.after(self._clock, self._seconds))
+            self._gate.end(Deadline.after(self._clock, self._seconds))
         except CommitFailed as failed:
             logger.warning("%s", failed)
+        except BrokerError as other:
+            self.error = self.error or other
         self._release(partitions)
 
     def lost(self, partitions: Collection[Partition]) -> None:
