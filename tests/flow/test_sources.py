@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -21,6 +21,7 @@ from flowdsl import (
     StepFailed,
     Topic,
     TopicNotFound,
+    every,
     last,
     map_,
     never,
@@ -190,3 +191,34 @@ def test_run_whose_topic_is_made_anew_is_told_and_commits_nothing_of_it(
     with pytest.raises(BrokerError, match="'t' was deleted and made anew"):
         (broker.source("t", group_id="g", on_gap="earliest") | sink(remake)).run(**bound)
     assert len(LETTERS) not in broker.committed("g").values()
+
+
+def test_partition_of_a_topic_made_anew_that_goes_to_another_member_takes_no_old_offset_along(
+    broker: LocalBroker,
+) -> None:
+    eager = {"partition.assignment.strategy": "range"}
+    other = broker.client.consumer(group_id="g", settings=eager)
+    seen: list[bytes] = []
+
+    def remake(value: bytes) -> None:
+        seen.append(value)
+        if len(seen) == len(LETTERS):
+            broker.delete_topic("t")
+            broker.write("t", ["x"] * 20)
+            other.subscribe(["t"], Deaf())
+            other.read(1, 0.0)
+
+    with pytest.raises(BrokerError, match="'t' was deleted and made anew"):
+        (broker.source("t", group_id="g", settings=eager) | sink(remake)).run(commit=every(seconds=1000))
+    other.close(0.0)
+    assert len(LETTERS) not in broker.committed("g").values()
+
+
+class Deaf:
+    """A listener that does nothing about what it is told."""
+
+    def assigned(self, partitions: Mapping[Partition, int]) -> None: ...
+
+    def revoked(self, partitions: Collection[Partition]) -> None: ...
+
+    def lost(self, partitions: Collection[Partition]) -> None: ...
