@@ -31,17 +31,19 @@ class Reach:
     def lost(self, weather: Weather, why: KafkaError | None) -> None:
         """This one noticed that it is away."""
         with self._lock:
-            if not self._without:
-                reason = "" if why is None else f" ({why.str()})"
-                logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
+            is_first = not self._without
             self._without.add(weather)
+        if is_first:
+            reason = "" if why is None else f" ({why.str()})"
+            logger.warning("%s cannot be reached%s; waiting for it, nothing is lost", self._name, reason)
 
     def regained(self) -> None:
         """Somebody heard of it: the others will."""
         with self._lock:
-            if self._without:
-                logger.info("%s answers again", self._name)
+            was_away = bool(self._without)
             self._without.clear()
+        if was_away:
+            logger.info("%s answers again", self._name)
 
     def leaves(self, weather: Weather) -> None:
         """This one waits no longer."""
