@@ -122,7 +122,7 @@ COMMITS = (
         "partitions are given up without a commit",
         "8: join, commit, release",
         "processing/membership.py",
-        "            self._gate.send_last(Deadline.after(self._clock, self._seconds))",
+        "            self._gate.end(Deadline.after(self._clock, self._seconds))",
         "            pass",
     ),
     Mutant(
