@@ -80,10 +80,10 @@ class Membership:
         self._release(partitions)
 
     def lost(self, partitions: Collection[Partition]) -> None:
-        logger.warning("lost: %s; what was under way is abandoned, and nothing of it is committed", _named(partitions))
         self._pipelines.drop()
         self._gate.forget(partitions)
         self._gate.drop_ledger()
+        logger.warning("lost: %s; what was under way is abandoned, and nothing of it is committed", _named(partitions))
         self._rewinds = True
         self._release(partitions)
 

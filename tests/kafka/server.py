@@ -131,8 +131,11 @@ class KafkaServer:
         shutil.rmtree(self._folder / "data" / f"{topic}-0")
 
     def pause(self) -> None:
-        """Let it hang: connections stay, nothing is answered."""
+        """Let it hang: connections stay, nothing is answered. Returns once the last of its threads stands still."""
         os.kill(self._pid, signal.SIGSTOP)
+        end = time.monotonic() + PATIENCE
+        while not all(map(stands_still, Path(f"/proc/{self._pid}/task").glob("*/stat"))) and time.monotonic() < end:
+            time.sleep(0.01)
 
     def resume(self) -> None:
         os.kill(self._pid, signal.SIGCONT)
@@ -170,6 +173,13 @@ class KafkaServer:
         except subprocess.TimeoutExpired:
             os.kill(self._pid, signal.SIGKILL)
             keeper.wait()
+
+
+def stands_still(stat: Path) -> bool:
+    """Whether this thread of a process that was sent SIGSTOP has heard of it, or is gone; on a busy machine that takes a while."""
+    with contextlib.suppress(OSError):
+        return stat.read_text().rpartition(")")[2].split()[0] in "TXZ"
+    return True
 
 
 def make_certificate(keys: Path) -> None:
