@@ -165,6 +165,15 @@ def test_log_that_seems_to_be_cut_is_looked_at_twice(on_gap: OnGap) -> None:
         assert member.assignment.restarts == {FIRST: 0}
 
 
+def test_log_that_seems_to_be_cut_now_and_then_is_believed_no_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowdsl.brokers.kafka.trouble.DOUBT_LASTS", 0.0)
+    member = Member(on_gap="fail")
+    member.group.on_assign(None, given(0))  # type: ignore[arg-type]  # not used
+    for _ in range(2):
+        member.gap(COMMITTED)
+    assert member.broker.assigned == {0: COMMITTED}
+
+
 def test_gap_of_a_partition_of_which_nobody_knows_yet_where_to_read_it_is_none() -> None:
     member = Member(on_gap="fail")
     member.broker.beginning = 20

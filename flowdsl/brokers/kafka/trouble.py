@@ -14,7 +14,7 @@ from flowdsl.brokers.kafka.errors import is_away, is_expelled, is_gap, is_rebala
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.naming import topic_not_found
 from flowdsl.brokers.protocols import OnGap, Topics
-from flowdsl.clock import SYSTEM_CLOCK
+from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.errors import BrokerUnreachable, OffsetOutOfRange
 from flowdsl.types import Partition, Topic
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from flowdsl.brokers.kafka.alone import Alone
     from flowdsl.brokers.kafka.group import Group
 
-DOUBT_SECONDS = 0.5
-"""How long one waits to ask again whether a log was cut."""
+DOUBT_SECONDS, DOUBT_LASTS = 0.5, 60.0
+"""How long one waits to ask again whether a log was cut, and how long the first answer counts."""
 
 logger = logging.getLogger("flowdsl")
 
@@ -37,7 +37,7 @@ class Trouble:
         self._in_group = in_group
         self._asker, self._assignment, self._weather = asker, assignment, weather
         self._on_gap: OnGap = on_gap
-        self._doubted: set[Partition] = set()
+        self._doubted: dict[Partition, Deadline] = {}
 
     def raise_stored(self, membership: Group | Alone) -> None:
         """What callbacks noted while librdkafka was reading."""
@@ -98,8 +98,9 @@ class Trouble:
         end = self._asker.ends([partition])[partition]
         where = f"ends at offset {end} and was to be read from {position}"
         if end >= position:
-            self._doubted ^= {partition}
-            if partition in self._doubted:  # a leader that has just been replaced does not know the newer epoch
+            doubted = self._doubted.pop(partition, None)
+            if doubted is None or doubted.expired:  # a leader that has just been replaced does not know the newer epoch
+                self._doubted[partition] = Deadline.after(SYSTEM_CLOCK, DOUBT_LASTS)
                 SYSTEM_CLOCK.sleep(DOUBT_SECONDS)
                 self._asker.partitions_of(partition.topic.name)  # librdkafka hears who leads it now
                 return "", beginning
