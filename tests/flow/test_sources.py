@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -175,21 +175,27 @@ def test_record_holds_everything_is_frozen_and_pickles(broker: LocalBroker) -> N
         record.value = b"w"  # type: ignore[misc]  # what is refused
 
 
+def remaking(broker: LocalBroker, then: Callable[[], object] = lambda: None) -> Callable[[bytes], None]:
+    """A function for a sink that gets the letters: with the last of them in hand their topic is made anew, and longer."""
+    seen: list[bytes] = []
+
+    def take(value: bytes) -> None:
+        seen.append(value)
+        if len(seen) == len(LETTERS):
+            broker.delete_topic("t")
+            broker.write("t", ["x"] * 20)
+            then()
+
+    return take
+
+
 @pytest.mark.parametrize("bound", [{"until": "end"}, {"count": 20}])
 def test_run_whose_topic_is_made_anew_is_told_and_commits_nothing_of_it(
     broker: LocalBroker, bound: dict[str, Any]
 ) -> None:
     """Though there is something at every offset that it read, or is to read: whether it is at its end or goes on."""
-    seen: list[bytes] = []
-
-    def remake(value: bytes) -> None:
-        seen.append(value)
-        if len(seen) == len(LETTERS):
-            broker.delete_topic("t")
-            broker.write("t", ["x"] * 20)
-
     with pytest.raises(BrokerError, match="'t' was deleted and made anew"):
-        (broker.source("t", group_id="g", on_gap="earliest") | sink(remake)).run(**bound)
+        (broker.source("t", group_id="g", on_gap="earliest") | sink(remaking(broker))).run(**bound)
     assert len(LETTERS) not in broker.committed("g").values()
 
 
@@ -198,18 +204,14 @@ def test_partition_of_a_topic_made_anew_that_goes_to_another_member_takes_no_old
 ) -> None:
     eager = {"partition.assignment.strategy": "range"}
     other = broker.client.consumer(group_id="g", settings=eager)
-    seen: list[bytes] = []
 
-    def remake(value: bytes) -> None:
-        seen.append(value)
-        if len(seen) == len(LETTERS):
-            broker.delete_topic("t")
-            broker.write("t", ["x"] * 20)
-            other.subscribe(["t"], Deaf())
-            other.read(1, 0.0)
+    def join() -> None:
+        other.subscribe(["t"], Deaf())
+        other.read(1, 0.0)
 
+    flow = broker.source("t", group_id="g", settings=eager) | sink(remaking(broker, then=join))
     with pytest.raises(BrokerError, match="'t' was deleted and made anew"):
-        (broker.source("t", group_id="g", settings=eager) | sink(remake)).run(commit=every(seconds=1000))
+        flow.run(commit=every(seconds=1000))
     other.close(0.0)
     assert len(LETTERS) not in broker.committed("g").values()
 
