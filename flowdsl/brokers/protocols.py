@@ -131,6 +131,10 @@ class Consumer(Protocol):
         """Per partition the first offset whose timestamp is not before ``when``; the end where there is none."""
         ...
 
+    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
+        """Whether these logs are known to be that long. A read tells of those that are not, as ``on_gap`` says."""
+        ...
+
     @property
     def is_beginning(self) -> bool:
         """Whether partitions came that the listener was not told of yet, because where they begin is not committed."""

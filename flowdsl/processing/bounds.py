@@ -135,7 +135,11 @@ class Bounds:
             self._without_since = self._without_since or self._clock()
             return self._clock() - self._without_since >= WITHOUT_PARTITIONS
         self._without_since = None
-        return all(offset >= self._ends.get(partition, 0) for partition, offset in self._positions.items())
+        ends = self._ends
+        if any(offset < ends.get(partition, 0) for partition, offset in self._positions.items()):
+            return False
+        behind = {p: offset for p, offset in self._positions.items() if offset > ends.get(p, offset)}
+        return not behind or consumer.reaches(behind)  # or else what is in the log is not what was committed
 
 
 def _go_beyond(records: Records, ends: Mapping[Partition, int]) -> bool:

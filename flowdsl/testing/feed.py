@@ -166,6 +166,9 @@ class FeedConsumer:
             for partition, sent in self._feed.partitions.items()
         }
 
+    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
+        return all(self._feed.end(partition) >= offset for partition, offset in offsets.items())
+
     def close(self, timeout: float) -> None:  # noqa: ARG002  # nothing to wait for
         self._listener = None
         self._positions.clear()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Callable
+from threading import Timer
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -74,6 +77,42 @@ def test_log_that_ends_before_what_is_committed_is_begun_again_on_request(
     values = (flow | to_list()).run(until="end", timeout=120.0)
     assert sorted(values) == sorted([*range(0, 60, 2), *range(21, 60, 2)])
     assert kafka.committed(g) == {Partition(Topic(t), 0): 30, Partition(Topic(t), 1): 30}
+
+
+class WhenAssigned(logging.Handler):
+    """Acts once, before anything of the next assignment was read."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__(logging.INFO)
+        self._acts = [act]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("assigned: t") and self._acts:
+            self._acts.pop()()
+
+
+@in_every_protocol
+def test_bounded_run_waits_to_be_told_that_the_log_ends_before_what_is_committed(
+    own_kafka: KafkaServer, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker hangs before it can say so, and there is nothing else to read."""
+    caplog.set_level(logging.INFO, "flowdsl")
+    with Kafka(own_kafka.address) as kafka:
+        fill(kafka, "t", 60, partitions=2)
+        commit(own_kafka.address, "g", TopicPartition("t", 0, 100), TopicPartition("t", 1, 30))
+
+        def hang() -> None:
+            own_kafka.pause()
+            Timer(1.5, own_kafka.resume).start()
+
+        hangs = WhenAssigned(hang)
+        logging.getLogger("flowdsl").addHandler(hangs)
+        try:
+            source = kafka.source("t", group_id="g", decode=int, on_gap="earliest", settings=settings_of(protocol))
+            assert (source | to_list()).run(until="end", timeout=120.0) == list(range(0, 60, 2))
+        finally:
+            logging.getLogger("flowdsl").removeHandler(hangs)
+        assert kafka.committed("g") == {Partition(Topic("t"), 0): 30, Partition(Topic("t"), 1): 30}
 
 
 def test_flow_goes_on_in_a_log_that_it_has_begun_again(kafka: Kafka, kafka_address: str, t: str, g: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flowdsl import LocalBroker, sink
@@ -23,9 +24,13 @@ class Ends:
     """The part of a consumer that is asked where the logs end."""
 
     exhausted = is_beginning = False
+    length = 4
 
     def ends(self) -> dict[Partition, int]:
         return {PLACES[0]: 2}
+
+    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
+        return all(offset <= self.length for offset in offsets.values())
 
 
 def test_records_that_were_read_in_vain_do_not_count() -> None:
@@ -76,4 +81,15 @@ def test_end_is_not_reached_while_partitions_are_about_to_begin() -> None:
     consumer.is_beginning = True
     assert not bounds.are_reached(consumer, 0)
     consumer.is_beginning = False
+    assert bounds.are_reached(consumer, 0)
+
+
+def test_end_is_not_reached_by_a_partition_whose_log_is_shorter_than_what_was_committed() -> None:
+    """The broker is about to say so, and the records that are there are to be read, or an error to be raised."""
+    bounds = Bounds(VirtualClock(), until="end")
+    consumer: Any = Ends()
+    bounds.begin(consumer)
+    bounds.assigned({PLACES[0]: 5})
+    assert not bounds.are_reached(consumer, 0)
+    consumer.length = 5  # others wrote, and committed, since the end was asked for
     assert bounds.are_reached(consumer, 0)

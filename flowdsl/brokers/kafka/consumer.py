@@ -20,7 +20,7 @@ from flowdsl.brokers.kafka.closing import within
 from flowdsl.brokers.kafka.commits import Commits
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.group import Group
-from flowdsl.brokers.kafka.places import Places
+from flowdsl.brokers.kafka.places import Places, theirs
 from flowdsl.brokers.kafka.reading import Reading
 from flowdsl.brokers.kafka.records import KafkaRecords
 from flowdsl.brokers.kafka.supply import Supply
@@ -195,6 +195,12 @@ class KafkaConsumer:
     def offsets_at(self, when: datetime) -> dict[Partition, int]:
         self._current()
         return self._asker.at(partitions_in(meant(self._topics, self._asker)), when)
+
+    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
+        """Librdkafka notes the end with each answer to a fetch: none before the first, and none where that is an error."""
+        order = sorted(offsets)
+        known = [self._handle.get_watermark_offsets(place, cached=True) for place in theirs(order)]
+        return all(mark[1] >= offsets[partition] for partition, mark in zip(order, known, strict=True))
 
     @property
     def is_beginning(self) -> bool:

@@ -210,6 +210,11 @@ class LocalConsumer:
             names = [] if self._subscription is None else self._subscription.names()
             return {partition: question(log) for partition, log in self._storage.partitions(names).items()}
 
+    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
+        with self._storage.lock:
+            logs = [(self._storage.find(partition), offset) for partition, offset in offsets.items()]
+            return all(log is not None and log.end >= offset for log, offset in logs)
+
     @property
     def is_beginning(self) -> bool:
         return bool(self._restarts)

@@ -182,6 +182,9 @@ class SimulatedConsumer:
     def offsets_at(self, when: datetime) -> Mapping[Partition, int]:
         return self._inner.offsets_at(when)
 
+    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
+        return self._inner.reaches(offsets)
+
     @property
     def exhausted(self) -> bool:
         return False
