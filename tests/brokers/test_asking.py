@@ -36,6 +36,20 @@ class Outdated:
         return [TopicPartition(each.topic, each.partition, 7) for each in asked]
 
 
+class Shrinking:
+    """Its first answers come to nothing: the broker that was asked left the cluster meanwhile."""
+
+    def __init__(self, *failures: KafkaError) -> None:
+        self._failures = list(failures)
+
+    def offsets_for_times(self, asked: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
+        assert timeout > 0
+        answers = [TopicPartition(each.topic, each.partition, 7) for each in asked]
+        if self._failures:
+            raise KafkaException(self._failures.pop(0))
+        return answers
+
+
 def asker(handle: Any, *, is_called: bool = False) -> Asker:
     return Asker(handle, "a Kafka", Weather(None), lambda: None, lambda: is_called)
 
@@ -49,6 +63,11 @@ def test_client_that_is_calling_back_is_asked_again_later_and_not_for_its_topics
     with pytest.raises(BrokerUnreachable, match="asking where partitions begin and end"):
         asker(handle, is_called=True).ends([PLACE])
     assert handle.needed == 1
+
+
+def test_cluster_that_goes_on_without_the_broker_that_was_asked_is_asked_again() -> None:
+    gone, moves = KafkaError._DESTROY_BROKER, KafkaError.LEADER_NOT_AVAILABLE
+    assert asker(Shrinking(KafkaError(gone), KafkaError(moves))).ends([PLACE]) == {PLACE: 7}
 
 
 def test_partition_that_stays_unknown_is_told() -> None:

@@ -18,8 +18,13 @@ _AWAY = frozenset(
         KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001
         KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
         KafkaError._WAIT_COORD,  # noqa: SLF001
+        KafkaError._DESTROY_BROKER,  # noqa: SLF001  # the cluster goes on without it, for now at least
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.NETWORK_EXCEPTION,
+    }
+)
+_UNREADY = frozenset(
+    {
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
@@ -92,8 +97,13 @@ def error_of(failure: BaseException) -> KafkaError:
 
 
 def is_away(error: KafkaError) -> bool:
-    """The broker cannot be reached now, or is finding its feet: waiting helps."""
-    return error.code() in _AWAY and not error.fatal()
+    """The broker cannot be reached now, or is not ready: waiting helps."""
+    return error.code() in _AWAY | _UNREADY and not error.fatal()
+
+
+def _is_unready(error: KafkaError) -> bool:
+    """It says itself that it is finding its feet."""
+    return error.code() in _UNREADY
 
 
 def is_gap(error: KafkaError) -> bool:
@@ -167,5 +177,6 @@ _KINDS: tuple[tuple[Callable[[KafkaError], bool], type[BrokerError], str], ...] 
     ),
     (is_unknown, TopicNotFound, "{broker} does not have it: {text}"),
     (is_gap, OffsetOutOfRange, "{text}"),
+    (_is_unready, BrokerUnreachable, "{broker} is not ready yet: {text}"),
     (is_away, BrokerUnreachable, "{broker} does not answer: {text}. " + ADVICE),
 )
