@@ -12,9 +12,9 @@ from time import monotonic
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.kafka.fixtures import g, kafka, kafka_address, own_kafka, t
+from tests.kafka.fixtures import cluster, g, kafka, kafka_address, own_kafka, t
 
-__all__ = ["g", "kafka", "kafka_address", "own_kafka", "t"]
+__all__ = ["cluster", "g", "kafka", "kafka_address", "own_kafka", "t"]
 
 GRACE = 10.0
 """Seconds that a thread which was told to end may still take."""

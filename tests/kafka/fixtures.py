@@ -57,6 +57,19 @@ def own_kafka() -> Iterator[KafkaServer]:
     server.remove()
 
 
+@pytest.fixture
+def cluster() -> Iterator[list[KafkaServer]]:
+    """Three brokers that are running, for this test alone. The first must stay: nobody else can say who leads what."""
+    needs_kafka()
+    nodes = [KafkaServer(replicas=3)]
+    nodes += [KafkaServer(joins=nodes[0], node=node, replicas=3) for node in (2, 3)]
+    try:
+        yield [node.start() for node in nodes]
+    finally:
+        for node in reversed(nodes):
+            node.remove()
+
+
 def needs_kafka() -> None:
     lacks = what_lacks()
     if lacks is not None:

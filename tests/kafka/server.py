@@ -24,11 +24,12 @@ PATIENCE = 120.0
 """Seconds that a start may take; it takes three where nothing else runs."""
 
 PROPERTIES = """
-process.roles=broker,controller
-node.id=1
+process.roles={roles}
+node.id={node}
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port}{controls}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 log.dirs={folder}/data
 broker.session.timeout.ms=2000
@@ -39,9 +40,9 @@ background.threads=2
 log.cleaner.dedupe.buffer.size=8388608
 log.cleaner.backoff.ms=500
 offsets.topic.num.partitions=2
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={replicas}
 transaction.state.log.num.partitions=2
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={replicas}
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
@@ -81,21 +82,36 @@ class KafkaServer:
     """One broker with a folder of its own. Ends with the process ``owner``, however that ends.
 
     ``fast_start`` spares the optimising compiler: less work for the machine, and a third slower under load. ``secured``:
-    it has listeners of its own for people who log in, and for TLS.
+    it has listeners of its own for people who log in, and for TLS. ``joins``: the first broker of a cluster that this one
+    is the ``node``-th of. ``replicas``: how many of them keep what is committed.
     """
 
-    def __init__(self, *, owner: int | None = None, fast_start: bool = True, secured: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        owner: int | None = None,
+        fast_start: bool = True,
+        secured: bool = False,
+        joins: KafkaServer | None = None,
+        node: int = 1,
+        replicas: int = 1,
+    ) -> None:
         self._owner = owner or os.getpid()
         self._jit = ["-XX:TieredStopAtLevel=1"] if fast_start else []
         self._folder = Path(tempfile.mkdtemp(prefix="flowdsl-kafka-"))
         self._keeper: subprocess.Popen[str] | None = None
         self._pid = 0
-        self.port, controller, login, self.tls_port = free_ports(4)
+        self.port, self._controller, login, self.tls_port = free_ports(4)
+        controls = f",CONTROLLER://127.0.0.1:{self._controller}"
+        roles = "broker,controller"
+        if joins is not None:
+            self._controller, controls, roles = joins._controller, "", "broker"
         self.login_address, self.tls_address = f"127.0.0.1:{login}", f"127.0.0.1:{self.tls_port}"
         text = PROPERTIES + SECURED if secured else PROPERTIES
-        ports = {"port": self.port, "controller": controller, "login": login, "tls": self.tls_port}
+        ports = {"port": self.port, "controller": self._controller, "login": login, "tls": self.tls_port}
+        place = {"roles": roles, "node": node, "controls": controls, "replicas": replicas}
         self._properties = self._folder / "server.properties"
-        self._properties.write_text(text.format(**ports, folder=self._folder, password=PASSWORD))
+        self._properties.write_text(text.format(**ports, **place, folder=self._folder, password=PASSWORD))
         if secured:
             make_certificate(self._folder / "keys.p12")
 
