@@ -59,6 +59,8 @@ class Bounds:
         self._ends: Mapping[Partition, int] | None = None
         self._positions: dict[Partition, int] = {}
         self._was_assigned = False
+        self._left: set[Partition] = set()
+        self._may_be_shorter = False
         self._without_since: float | None = None
         self.total: int | None = count
         """How many records there are to read in all, where that is known."""
@@ -76,15 +78,20 @@ class Bounds:
 
     def begin_later(self, consumer: Consumer) -> None:
         """The same in mid-run, where a broker that is away is waited for: it is asked again with the next read."""
-        if self._until is not None and self._ends is None:
-            with suppress(BrokerUnreachable):
+        with suppress(BrokerUnreachable):
+            if self._until is not None and self._ends is None:
                 self.begin(consumer)
+            elif self._ends is not None and self._may_be_shorter:
+                now = consumer.ends() or {}
+                self._ends = {partition: min(end, now.get(partition, end)) for partition, end in self._ends.items()}
+                self._may_be_shorter = False
 
     def assigned(self, partitions: Mapping[Partition, int]) -> None:
         """These were added: none, where the group has nothing for this member. Joining may take as long as it likes."""
         self._was_assigned = True
         self._positions.update(partitions)
         if self._ends is not None:
+            self._may_be_shorter |= not self._left.isdisjoint(partitions)  # a log that was cut is begun again like that
             waiting = sum(max(0, end - partitions[p]) for p, end in self._ends.items() if p in partitions)
             self.total = waiting + (self.total or 0) if self._count is None else self.total
 
@@ -93,6 +100,7 @@ class Bounds:
         self._positions.update(offsets)
 
     def released(self, partitions: Collection[Partition]) -> None:
+        self._left.update(partitions)
         for partition in partitions:
             self._positions.pop(partition, None)
 

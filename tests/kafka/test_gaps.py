@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from threading import Timer
+from threading import Event, Timer
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from flowdsl import Kafka, OffsetOutOfRange, Partition, Topic, batch, every, sink, to_list
-from tests.kafka.helpers import add, answers, fill, transactions, wait_for
+from tests.kafka.helpers import PATIENCE, add, answers, fill, transactions, wait_for
 from tests.kafka.protocols import PROTOCOLS, in_every_protocol, settings_of
 from tests.kafka.server import KafkaServer
 
@@ -129,6 +129,35 @@ def test_flow_goes_on_in_a_log_that_it_has_begun_again(kafka: Kafka, kafka_addre
         handle.stop()
     assert sorted(set(values)) == sorted([*range(0, 80, 2), *range(21, 80, 2)])
     assert handle.result(timeout=60.0).committed == {first: 40, second: 40}
+
+
+def test_bounded_run_ends_where_a_log_ends_that_is_cut_meanwhile(own_kafka: KafkaServer) -> None:
+    begun, go_on = Event(), Event()
+    values: list[int] = []
+
+    def see(value: int) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        values.append(value)
+
+    little_ahead = {"queued.min.messages": 1, "max.partition.fetch.bytes": 1000}
+    with Kafka(own_kafka.address) as kafka:
+        kafka.create_topic("t")
+        for first in range(0, 2000, 100):
+            add(kafka, "t", range(first, first + 100))
+        source = kafka.source("t", group_id="g", decode=int, on_gap="earliest", settings=little_ahead)
+        with (source | sink(see)).start(until="end", timeout=PATIENCE) as handle:
+            assert begun.wait(PATIENCE)
+            own_kafka.kill()
+            own_kafka.lose("t")
+            own_kafka.start()
+            wait_for(lambda: answers(kafka, "t"))
+            add(kafka, "t", range(5000, 5030))
+            go_on.set()
+            handle.result()
+        assert values[-30:] == list(range(5000, 5030))
+        assert values[:-30] == list(range(len(values) - 30))
+        assert kafka.committed("g") == {Partition(Topic("t"), 0): 30}
 
 
 def test_log_that_was_cut_and_grew_again_is_not_read_on_from_the_middle(

@@ -24,10 +24,10 @@ class Ends:
     """The part of a consumer that is asked where the logs end."""
 
     exhausted = is_beginning = False
-    length = 4
+    length = 2
 
     def ends(self) -> dict[Partition, int]:
-        return {PLACES[0]: 2}
+        return {PLACES[0]: self.length}
 
     def reaches(self, offsets: Mapping[Partition, int]) -> bool:
         return all(offset <= self.length for offset in offsets.values())
@@ -69,6 +69,7 @@ def test_records_behind_the_end_are_left_out_also_where_positions_come_later() -
     assert [bounds.within(Rows(rows, {})).place(index) for index in range(2)] == rows[:2]
     assert len(bounds.within(Rows(rows, {}))) == 2
     assert not bounds.are_reached(consumer, 2)
+    consumer.length = 4
     assert bounds.within(Rows([], {PLACES[0]: 4})).positions == {PLACES[0]: 2}
     assert bounds.are_reached(consumer, 2)
 
@@ -82,6 +83,24 @@ def test_end_is_not_reached_while_partitions_are_about_to_begin() -> None:
     assert not bounds.are_reached(consumer, 0)
     consumer.is_beginning = False
     assert bounds.are_reached(consumer, 0)
+
+
+def test_end_is_where_a_log_ends_that_was_cut_meanwhile() -> None:
+    """A partition that comes back may have another log: its end is asked for again, and is never later than it was."""
+    bounds = Bounds(VirtualClock(), until="end")
+    consumer: Any = Ends()
+    bounds.begin(consumer)
+    bounds.assigned({PLACES[0]: 0})
+    for length, reached in ((3, False), (1, True)):
+        consumer.length = length
+        bounds.released(PLACES[:1])
+        bounds.assigned({PLACES[0]: 0})
+        bounds.begin_later(consumer)
+        bounds.within(Rows([], {PLACES[0]: 1}))
+        assert bounds.are_reached(consumer, 1) == reached
+    consumer.length = 3
+    bounds.begin_later(consumer)
+    assert bounds.are_reached(consumer, 1)
 
 
 def test_end_is_not_reached_by_a_partition_whose_log_is_shorter_than_what_was_committed() -> None:
