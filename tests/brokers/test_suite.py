@@ -340,6 +340,7 @@ def test_log_that_ends_before_what_is_committed_is_an_error_or_begun_again(
     third = join(t, on_gap="earliest", commits=True)
     until([third], lambda: third.values == [b"a", b"b"])
     assert third.told == [("assigned", (at(t),)), ("revoked", (at(t),)), ("assigned", (at(t),))]
+    assert broker.committed(g) == {at(t): 0}
     third.commit()
     until([third], lambda: broker.committed(g) == {at(t): 2})
 

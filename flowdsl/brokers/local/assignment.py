@@ -58,7 +58,11 @@ class Assigned:
         """Read these from there, once what was read of them has come to its end."""
         self._listener.revoked(sorted(offsets))
         self.positions.update(offsets)
+        self._commit_start(offsets)
         self._listener.assigned(offsets)
+
+    def _commit_start(self, offsets: Mapping[Partition, int]) -> None:
+        """Without a group there is nothing to commit for."""
 
 
 class Alone(Assigned):
@@ -165,6 +169,10 @@ class InGroup(Assigned):
         self.positions.update(assigned)
         self._was_told = True
         self._listener.assigned(assigned)
+
+    def _commit_start(self, offsets: Mapping[Partition, int]) -> None:
+        if self._commits_start:
+            self.commit(dict(offsets))  # refused where others have them by now, which the next read tells
 
     def _births_before(self, partition: Partition) -> int:
         return self._group.began(self._subscription.key_of(partition), self._storage.births)
