@@ -98,12 +98,12 @@ def error_of(failure: BaseException) -> KafkaError:
 
 def is_away(error: KafkaError) -> bool:
     """The broker cannot be reached now, or is not ready: waiting helps."""
-    return error.code() in _AWAY | _UNREADY and not error.fatal()
+    return is_unready(error) or (error.code() in _AWAY and not error.fatal())
 
 
-def _is_unready(error: KafkaError) -> bool:
+def is_unready(error: KafkaError) -> bool:
     """It says itself that it is finding its feet."""
-    return error.code() in _UNREADY
+    return error.code() in _UNREADY and not error.fatal()
 
 
 def is_gap(error: KafkaError) -> bool:
@@ -177,6 +177,6 @@ _KINDS: tuple[tuple[Callable[[KafkaError], bool], type[BrokerError], str], ...] 
     ),
     (is_unknown, TopicNotFound, "{broker} does not have it: {text}"),
     (is_gap, OffsetOutOfRange, "{text}"),
-    (_is_unready, BrokerUnreachable, "{broker} is not ready yet: {text}"),
+    (is_unready, BrokerUnreachable, "{broker} is not ready yet: {text}"),
     (is_away, BrokerUnreachable, "{broker} does not answer: {text}. " + ADVICE),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
-from flowdsl.brokers.kafka.errors import is_away, is_refused
+from flowdsl.brokers.kafka.errors import is_away, is_refused, is_unready
 
 _CALLBACKS = ("stats_cb", "throttle_cb")
 """What users may be told of besides errors."""
@@ -120,7 +120,8 @@ class Weather:
 
     def reason(self, error: KafkaError) -> KafkaError:
         """What is known to be behind an error: a time-out says less than a connection that was refused."""
-        return self._last if self._last is not None and is_away(error) else error
+        says_little = is_away(error) and not is_unready(error)
+        return self._last if self._last is not None and says_little else error
 
     def _went_away(self) -> None:
         if self.is_away or not self._was_here:
