@@ -180,15 +180,15 @@ class MemoryConsumer:
     def confirm(self, timeout: float) -> None:
         """There are no topics that could be made anew."""
 
-    def ends(self) -> None:
+    def ends(self, partitions: Collection[Partition] | None = None) -> None:
         """Nobody knows before the iterables end."""
 
     def offsets_at(self, when: datetime) -> dict[Partition, int]:  # noqa: ARG002  # values in memory have no time but this
         """What was read by now: asked at that moment."""
         return {supply.partition: supply.read for supply in self._supplies}
 
-    def reaches(self, offsets: Mapping[Partition, int]) -> bool:  # noqa: ARG002  # offsets are what was read
-        return True
+    def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:  # noqa: ARG002  # as ``ends``
+        return {}
 
     @property
     def exhausted(self) -> bool:

@@ -120,8 +120,9 @@ class Consumer(Protocol):
         """
         ...
 
-    def ends(self) -> Mapping[Partition, int] | None:
-        """The next offset to be written of every partition of the subscribed topics, as readers see it.
+    def ends(self, partitions: Collection[Partition] | None = None) -> Mapping[Partition, int] | None:
+        """The next offset to be written of every partition of the subscribed topics, as readers see it; or of these, in
+        mid-run, where a broker that does not answer soon is BrokerUnreachable.
 
         None: nobody knows before it is reached; ``exhausted`` tells.
         """
@@ -131,8 +132,8 @@ class Consumer(Protocol):
         """Per partition the first offset whose timestamp is not before ``when``; the end where there is none."""
         ...
 
-    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
-        """Whether these logs are known to be that long. A read tells of those that are not, as ``on_gap`` says."""
+    def known_ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """Where these logs end as the broker told last; those that it did not tell of are absent. Asks nobody."""
         ...
 
     @property

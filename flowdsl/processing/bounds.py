@@ -8,13 +8,15 @@ from datetime import datetime
 from typing import Any, Literal
 
 from flowdsl.brokers.protocols import Consumer
-from flowdsl.clock import Clock
+from flowdsl.clock import Clock, Deadline
 from flowdsl.errors import BrokerUnreachable, RunTimeout
 from flowdsl.records import Records
 from flowdsl.types import Partition, Record
 
 Until = Literal["end"] | datetime | None
 
+LOOK_SECONDS = 1.0
+"""How often a bounded run looks whether the logs still are as long as they were."""
 WITHOUT_PARTITIONS = 5.0
 """Seconds after which a bounded run ends that was assigned no partition: others have them all."""
 
@@ -59,8 +61,9 @@ class Bounds:
         self._ends: Mapping[Partition, int] | None = None
         self._positions: dict[Partition, int] = {}
         self._was_assigned = False
-        self._left: set[Partition] = set()
-        self._may_be_shorter = False
+        self._unread: set[Partition] = set()
+        """Assigned, and not read since: nobody knows whether their logs are those that were committed for."""
+        self._next_look = Deadline(clock, 0.0)
         self._without_since: float | None = None
         self.total: int | None = count
         """How many records there are to read in all, where that is known."""
@@ -81,17 +84,23 @@ class Bounds:
         with suppress(BrokerUnreachable):
             if self._until is not None and self._ends is None:
                 self.begin(consumer)
-            elif self._ends is not None and self._may_be_shorter:
-                now = consumer.ends() or {}
-                self._ends = {partition: min(end, now.get(partition, end)) for partition, end in self._ends.items()}
-                self._may_be_shorter = False
+            elif self._ends is not None and self._next_look.expired:
+                self._next_look = Deadline.after(self._clock, LOOK_SECONDS)
+                self._ends = {**self._ends, **self._cut(consumer, self._ends)}
+
+    def _cut(self, consumer: Consumer, ends: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        """Where logs end that were cut meanwhile. What the broker told last may be out of date: it is asked then."""
+        awaited = [p for p, offset in self._positions.items() if offset < ends.get(p, 0)]
+        shorter = [p for p, end in consumer.known_ends(awaited).items() if end < ends[p]]
+        now = (consumer.ends(shorter) if shorter else None) or {}
+        return {p: end for p, end in now.items() if end < ends[p]}
 
     def assigned(self, partitions: Mapping[Partition, int]) -> None:
         """These were added: none, where the group has nothing for this member. Joining may take as long as it likes."""
         self._was_assigned = True
         self._positions.update(partitions)
+        self._unread.update(partitions)
         if self._ends is not None:
-            self._may_be_shorter |= not self._left.isdisjoint(partitions)  # a log that was cut is begun again like that
             waiting = sum(max(0, end - partitions[p]) for p, end in self._ends.items() if p in partitions)
             self.total = waiting + (self.total or 0) if self._count is None else self.total
 
@@ -100,7 +109,7 @@ class Bounds:
         self._positions.update(offsets)
 
     def released(self, partitions: Collection[Partition]) -> None:
-        self._left.update(partitions)
+        self._unread.difference_update(partitions)
         for partition in partitions:
             self._positions.pop(partition, None)
 
@@ -114,6 +123,7 @@ class Bounds:
     def within(self, records: Records) -> Records:
         """Those of the records that are before the end; notes where the reader stands."""
         self._positions.update(records.positions)
+        self._unread.difference_update(records.positions)
         ends = self._ends
         if ends is not None and _go_beyond(records, ends):
             inside = [
@@ -146,8 +156,9 @@ class Bounds:
         ends = self._ends
         if any(offset < ends.get(partition, 0) for partition, offset in self._positions.items()):
             return False
-        behind = {p: offset for p, offset in self._positions.items() if offset > ends.get(p, offset)}
-        return not behind or consumer.reaches(behind)  # or else what is in the log is not what was committed
+        behind = {p for p in self._unread if self._positions[p] > ends.get(p, self._positions[p])}
+        known = consumer.known_ends(behind)  # a log that is shorter is not the one that was committed for: a read tells
+        return all(known.get(partition, -1) >= self._positions[partition] for partition in behind)
 
 
 def _go_beyond(records: Records, ends: Mapping[Partition, int]) -> bool:

@@ -157,17 +157,17 @@ class FeedConsumer:
     def confirm(self, timeout: float) -> None:
         """No topic is ever made anew here."""
 
-    def ends(self) -> dict[Partition, int]:
-        return {partition: len(sent) for partition, sent in self._feed.partitions.items()}
+    def ends(self, partitions: Collection[Partition] | None = None) -> dict[Partition, int]:
+        return self.known_ends(self._feed.partitions if partitions is None else partitions)
+
+    def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return {partition: self._feed.end(partition) for partition in partitions}
 
     def offsets_at(self, when: datetime) -> dict[Partition, int]:
         return {
             partition: sum(record.timestamp is not None and record.timestamp < when for _, _, record in sent)
             for partition, sent in self._feed.partitions.items()
         }
-
-    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
-        return all(self._feed.end(partition) >= offset for partition, offset in offsets.items())
 
     def close(self, timeout: float) -> None:  # noqa: ARG002  # nothing to wait for
         self._listener = None

@@ -50,8 +50,8 @@ class Shrinking:
         return answers
 
 
-def asker(handle: Any, *, is_called: bool = False) -> Asker:
-    return Asker(handle, "a Kafka", Weather(None), lambda: None, lambda: is_called)
+def asker(handle: Any, *, is_called: bool = False, weather: Weather | None = None) -> Asker:
+    return Asker(handle, "a Kafka", weather or Weather(None), lambda: None, lambda: is_called)
 
 
 def test_client_that_learnt_too_little_of_a_broker_that_began_asks_for_its_partitions_anew() -> None:
@@ -68,6 +68,15 @@ def test_client_that_is_calling_back_is_asked_again_later_and_not_for_its_topics
 def test_cluster_that_goes_on_without_the_broker_that_was_asked_is_asked_again() -> None:
     gone, moves = KafkaError._DESTROY_BROKER, KafkaError.LEADER_NOT_AVAILABLE
     assert asker(Shrinking(KafkaError(gone), KafkaError(moves))).ends([PLACE]) == {PLACE: 7}
+
+
+def test_broker_that_says_that_it_is_not_ready_is_not_told_to_be_elsewhere() -> None:
+    """Another one of its cluster may be, which was heard of before."""
+    weather = Weather(None)
+    weather(KafkaError(KafkaError._TRANSPORT))
+    handle = Shrinking(*[KafkaError(KafkaError.LEADER_NOT_AVAILABLE)] * 100)
+    with pytest.raises(BrokerUnreachable, match=r"a Kafka is not ready yet: Broker: Leader not available$"):
+        asker(handle, weather=weather).ends([PLACE], 0.2)
 
 
 def test_partition_that_stays_unknown_is_told() -> None:

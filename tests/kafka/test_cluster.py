@@ -55,6 +55,9 @@ def test_flows_go_on_while_the_brokers_of_a_cluster_are_replaced_one_by_one(clus
             up(node)
             written = writer.stats.delivered + 500
             wait_for(lambda: all(copy.stats.delivered >= written or not copy.running for copy in copies))  # noqa: B023  # waited for in this turn
+            for copy in copies:
+                if not copy.running:
+                    copy.result()  # raises what ended it
         end.set()
         count = writer.result(timeout=120.0).delivered
         wait_for(lambda: all(sum(kafka.lag(name).values()) == 0 for name in PROTOCOLS))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 from flowdsl import LocalBroker, sink
 from flowdsl.brokers.local.client import LocalClient
 from flowdsl.brokers.local.waiter import NoWait
 from flowdsl.brokers.protocols import Delivery, Outgoing
-from flowdsl.processing.bounds import Bounds
+from flowdsl.processing.bounds import LOOK_SECONDS, Bounds
 from flowdsl.processing.loop import Loop
 from flowdsl.stages.switch import Switch
 from flowdsl.testing.virtual import VirtualClock
@@ -24,13 +24,18 @@ class Ends:
     """The part of a consumer that is asked where the logs end."""
 
     exhausted = is_beginning = False
-    length = 2
 
-    def ends(self) -> dict[Partition, int]:
-        return {PLACES[0]: self.length}
+    def __init__(self) -> None:
+        self.length = 2
+        self.told: dict[Partition, int] = {}
+        self.asked = 0
 
-    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
-        return all(offset <= self.length for offset in offsets.values())
+    def ends(self, partitions: Collection[Partition] = PLACES[:1]) -> dict[Partition, int]:
+        self.asked += 1
+        return dict.fromkeys(partitions, self.length)
+
+    def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return {partition: self.told[partition] for partition in partitions if partition in self.told}
 
 
 def test_records_that_were_read_in_vain_do_not_count() -> None:
@@ -69,7 +74,6 @@ def test_records_behind_the_end_are_left_out_also_where_positions_come_later() -
     assert [bounds.within(Rows(rows, {})).place(index) for index in range(2)] == rows[:2]
     assert len(bounds.within(Rows(rows, {}))) == 2
     assert not bounds.are_reached(consumer, 2)
-    consumer.length = 4
     assert bounds.within(Rows([], {PLACES[0]: 4})).positions == {PLACES[0]: 2}
     assert bounds.are_reached(consumer, 2)
 
@@ -86,21 +90,23 @@ def test_end_is_not_reached_while_partitions_are_about_to_begin() -> None:
 
 
 def test_end_is_where_a_log_ends_that_was_cut_meanwhile() -> None:
-    """A partition that comes back may have another log: its end is asked for again, and is never later than it was."""
-    bounds = Bounds(VirtualClock(), until="end")
+    """The broker tells of it by the way, and is asked then: what it told last may be out of date."""
+    clock = VirtualClock()
+    bounds = Bounds(clock, until="end")
     consumer: Any = Ends()
     bounds.begin(consumer)
-    bounds.assigned({PLACES[0]: 0})
-    for length, reached in ((3, False), (1, True)):
-        consumer.length = length
-        bounds.released(PLACES[:1])
-        bounds.assigned({PLACES[0]: 0})
+    bounds.assigned({PLACES[0]: 1})
+    for told, length, asked, reached in ((2, 2, 1, False), (3, 3, 1, False), (1, 2, 2, False), (1, 1, 3, True)):
+        consumer.told[PLACES[0]], consumer.length = told, length
+        clock.sleep(LOOK_SECONDS)
         bounds.begin_later(consumer)
-        bounds.within(Rows([], {PLACES[0]: 1}))
-        assert bounds.are_reached(consumer, 1) == reached
-    consumer.length = 3
+        bounds.begin_later(consumer)  # not so soon again
+        assert consumer.asked == asked
+        assert bounds.are_reached(consumer, 0) == reached
+    consumer.told[PLACES[0]] = consumer.length = 3
+    clock.sleep(LOOK_SECONDS)
     bounds.begin_later(consumer)
-    assert bounds.are_reached(consumer, 1)
+    assert bounds.are_reached(consumer, 0)
 
 
 def test_end_is_not_reached_by_a_partition_whose_log_is_shorter_than_what_was_committed() -> None:
@@ -110,5 +116,17 @@ def test_end_is_not_reached_by_a_partition_whose_log_is_shorter_than_what_was_co
     bounds.begin(consumer)
     bounds.assigned({PLACES[0]: 5})
     assert not bounds.are_reached(consumer, 0)
-    consumer.length = 5  # others wrote, and committed, since the end was asked for
+    consumer.told[PLACES[0]] = 4
+    assert not bounds.are_reached(consumer, 0)
+    consumer.told[PLACES[0]] = 5  # others wrote, and committed, since the end was asked for
     assert bounds.are_reached(consumer, 0)
+
+
+def test_end_stays_reached_by_a_partition_that_was_read_beyond_it() -> None:
+    """Its broker may be away by now, and tells nothing."""
+    bounds = Bounds(VirtualClock(), until="end")
+    consumer: Any = Ends()
+    bounds.begin(consumer)
+    bounds.assigned({PLACES[0]: 0})
+    bounds.within(Rows([(PLACES[0], offset) for offset in range(4)], {PLACES[0]: 4}))
+    assert bounds.are_reached(consumer, 2)

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 PATIENCE = 9.0
 """Seconds in which a broker must answer: trouble at the start is reported within ten."""
+IN_TURN = 1.0
+"""The same in mid-run, while records wait."""
 _ATTEMPT = 3.0
 _PAUSE = 0.1
 _LATEST, _EARLIEST, _NONE = -1, -2, -1
@@ -75,9 +77,9 @@ class Asker:
     def beginnings(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         return self._offsets(partitions, _EARLIEST)
 
-    def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+    def ends(self, partitions: Collection[Partition], seconds: float = PATIENCE) -> dict[Partition, int]:
         """As readers see them: with read_committed before transactions that are open."""
-        return self._offsets(partitions, _LATEST)
+        return self._offsets(partitions, _LATEST, seconds)
 
     def at(self, partitions: Collection[Partition], when: datetime) -> dict[Partition, int]:
         """The first offset whose timestamp is not before ``when``; the end where there is none."""
@@ -110,12 +112,16 @@ class Asker:
         answers = self._ask(doing, lambda timeout: _whole(self.handle.committed(wanted, timeout=timeout)), seconds)
         return [answer for answer in answers if answer.offset >= 0]
 
-    def _offsets(self, partitions: Collection[Partition], moment: int) -> dict[Partition, int]:
+    def _offsets(
+        self, partitions: Collection[Partition], moment: int, seconds: float = PATIENCE
+    ) -> dict[Partition, int]:
         if not partitions:
             return {}
         wanted = [TopicPartition(p.topic.name, p.index, moment) for p in sorted(partitions)]
         doing = "asking where partitions begin and end"
-        answers = self._ask(doing, lambda timeout: _whole(self.handle.offsets_for_times(wanted, timeout=timeout)))
+        answers = self._ask(
+            doing, lambda timeout: _whole(self.handle.offsets_for_times(wanted, timeout=timeout)), seconds
+        )
         return {self._places.of(answer): answer.offset for answer in answers}
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -132,7 +138,7 @@ class Asker:
                 self._weather.came_back()
                 return answer
             if not self._is_called():
-                self._hear(self._serve())
+                self._hear(doing)
             elif is_outdated(error):
                 msg = f"{doing}: {error.str()}; it is asked again when librdkafka has returned"
                 raise BrokerUnreachable(msg)
@@ -150,7 +156,11 @@ class Asker:
         with suppress(KafkaException):  # the question that follows tells what is wrong
             self.handle.list_topics(timeout=_ATTEMPT)
 
-    def _hear(self, message: Message | None) -> None:
+    def _hear(self, doing: str) -> None:
+        try:
+            message = self._serve()
+        except KafkaException as failure:  # fatal errors are raised instead of told
+            raise sorted_error(error_of(failure), doing, self.name) from None
         told = None if message is None else message.error()
         if told is not None and is_refused(told):
             self._weather.refused(told)

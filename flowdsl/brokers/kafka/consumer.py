@@ -14,7 +14,7 @@ from re import Pattern
 from confluent_kafka import Consumer, KafkaException
 
 from flowdsl.brokers.kafka.alone import Alone
-from flowdsl.brokers.kafka.asking import Asker
+from flowdsl.brokers.kafka.asking import IN_TURN, Asker
 from flowdsl.brokers.kafka.assignment import Assignment
 from flowdsl.brokers.kafka.closing import within
 from flowdsl.brokers.kafka.commits import Commits
@@ -188,19 +188,20 @@ class KafkaConsumer:
 
     # -- what there is --------------------------------------------------------------------------------------------
 
-    def ends(self) -> dict[Partition, int]:
+    def ends(self, partitions: Collection[Partition] | None = None) -> dict[Partition, int]:
         self._current()
+        if partitions is not None:
+            return self._asker.ends(partitions, IN_TURN)
         return self._asker.ends(partitions_in(meant(self._topics, self._asker)))
 
     def offsets_at(self, when: datetime) -> dict[Partition, int]:
         self._current()
         return self._asker.at(partitions_in(meant(self._topics, self._asker)), when)
 
-    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
-        """Librdkafka notes the end with each answer to a fetch: none before the first, and none where that is an error."""
-        order = sorted(offsets)
-        known = [self._handle.get_watermark_offsets(place, cached=True) for place in theirs(order)]
-        return all(mark[1] >= offsets[partition] for partition, mark in zip(order, known, strict=True))
+    def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Librdkafka notes them with each answer to a fetch: none before the first, and none where that is an error."""
+        marks = [self._handle.get_watermark_offsets(place, cached=True) for place in theirs(partitions)]
+        return {partition: end for partition, (_, end) in zip(sorted(partitions), marks, strict=True) if end >= 0}
 
     @property
     def is_beginning(self) -> bool:

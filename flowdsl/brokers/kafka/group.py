@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from confluent_kafka import Consumer, TopicPartition
 
-from flowdsl.brokers.kafka.asking import Asker
+from flowdsl.brokers.kafka.asking import IN_TURN, Asker
 from flowdsl.brokers.kafka.assignment import Assignment
 from flowdsl.brokers.kafka.commits import Commits
 from flowdsl.brokers.kafka.places import Places
@@ -25,8 +25,8 @@ logger = logging.getLogger("flowdsl")
 
 AGAIN = 0.2
 """Seconds until what failed while partitions arrived is tried again."""
-IN_CALLBACK, IN_TURN = 3.0, 1.0
-"""Seconds in which the broker must say what is committed: during a rebalance, and later in the loop."""
+IN_CALLBACK = 3.0
+"""Seconds in which the broker must say what is committed during a rebalance."""
 
 
 class Group:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from re import Pattern
 
-from flowdsl.brokers.kafka.asking import Asker
+from flowdsl.brokers.kafka.asking import IN_TURN, Asker
 from flowdsl.brokers.kafka.topics import Identities, meant
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.protocols import Topics
@@ -19,8 +19,6 @@ from flowdsl.types import Partition
 
 IDENTITY_SECONDS = 5.0
 """How often a topic's identity is compared."""
-LOOK_SECONDS = 1.0
-"""How long the broker may take to list its topics, while records wait."""
 
 
 class Watch:
@@ -54,7 +52,7 @@ class Watch:
                 self._meant(asker)
             if was_away and self._identities.heard:
                 with suppress(BrokerError):  # it may have gone again since
-                    asker.topics(LOOK_SECONDS)
+                    asker.topics(IN_TURN)
         if not self._lists or not self._next_list.expired:
             return None
         self._next_list = Deadline.after(SYSTEM_CLOCK, self._interval)
@@ -67,13 +65,13 @@ class Watch:
     def confirm(self, read: Collection[Partition], seconds: float) -> None:
         """Whether the topics are still those that were read, as far as the broker tells in time. Raises BrokerError."""
         if not self._weather.is_away:
-            self._identities.confirm(self._names(read), min(seconds, LOOK_SECONDS))
+            self._identities.confirm(self._names(read), min(seconds, IN_TURN))
 
     def _names(self, read: Collection[Partition]) -> set[str]:
         return {p.topic.name for p in read} if isinstance(self._topics, Pattern) else set(self._topics)
 
     def _meant(self, asker: Asker) -> Mapping[str, int] | None:
         try:
-            return meant(self._topics, asker, LOOK_SECONDS)
+            return meant(self._topics, asker, IN_TURN)
         except BrokerUnreachable:
             return None

@@ -198,8 +198,8 @@ class LocalConsumer:
 
     # -- what there is --------------------------------------------------------------------------------------------
 
-    def ends(self) -> dict[Partition, int]:
-        return self._ask(lambda log: log.end)
+    def ends(self, partitions: Collection[Partition] | None = None) -> dict[Partition, int]:
+        return self._ask(lambda log: log.end) if partitions is None else self.known_ends(partitions)
 
     def offsets_at(self, when: datetime) -> dict[Partition, int]:
         return self._ask(lambda log: log.at(when))
@@ -210,10 +210,10 @@ class LocalConsumer:
             names = [] if self._subscription is None else self._subscription.names()
             return {partition: question(log) for partition, log in self._storage.partitions(names).items()}
 
-    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
+    def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         with self._storage.lock:
-            logs = [(self._storage.find(partition), offset) for partition, offset in offsets.items()]
-            return all(log is not None and log.end >= offset for log, offset in logs)
+            logs = {partition: self._storage.find(partition) for partition in partitions}
+            return {partition: log.end for partition, log in logs.items() if log is not None}
 
     @property
     def is_beginning(self) -> bool:

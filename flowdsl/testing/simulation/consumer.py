@@ -176,14 +176,14 @@ class SimulatedConsumer:
             self.unanswered -= 1
             answered(error)
 
-    def ends(self) -> Mapping[Partition, int] | None:
-        return self._inner.ends()
+    def ends(self, partitions: Collection[Partition] | None = None) -> Mapping[Partition, int] | None:
+        return self._inner.ends(partitions)
 
     def offsets_at(self, when: datetime) -> Mapping[Partition, int]:
         return self._inner.offsets_at(when)
 
-    def reaches(self, offsets: Mapping[Partition, int]) -> bool:
-        return self._inner.reaches(offsets)
+    def known_ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        return self._inner.known_ends(partitions)
 
     @property
     def exhausted(self) -> bool:
