@@ -79,12 +79,16 @@ class Bounds:
         else:
             self._ends = consumer.ends()
 
-    def begin_later(self, consumer: Consumer) -> None:
-        """The same in mid-run, where a broker that is away is waited for: it is asked again with the next read."""
+    def look(self, consumer: Consumer) -> None:
+        """In mid-run: ask for the ends once they are known, and then for those of logs that were cut. A broker that is away
+        is waited for: it is asked again later.
+        """
+        if self._until is None:
+            return
         with suppress(BrokerUnreachable):
-            if self._until is not None and self._ends is None:
+            if self._ends is None:
                 self.begin(consumer)
-            elif self._ends is not None and self._next_look.expired:
+            elif self._next_look.expired:
                 self._next_look = Deadline.after(self._clock, LOOK_SECONDS)
                 self._ends = {**self._ends, **self._cut(consumer, self._ends)}
 

@@ -171,7 +171,7 @@ class Loop:
             self.feeder.pause(self.pipelines.held_up_by())
         else:
             return
-        self.bounds.begin_later(self.consumer)
+        self.bounds.look(self.consumer)
         records = self._read_up_to(self.bounds.limit(self.feeder.pace.read, self.feeder.taken))
         self.membership.raise_stored()
         if self._on_ready is not None and self.membership.was_assigned:

@@ -38,6 +38,14 @@ class Ends:
         return {partition: self.told[partition] for partition in partitions if partition in self.told}
 
 
+def to_the_end(*, at: int, clock: VirtualClock | None = None) -> tuple[Bounds, Any]:
+    """A run up to offset 2 that was assigned one partition, and the consumer that it asks."""
+    bounds, consumer = Bounds(clock or VirtualClock(), until="end"), Ends()
+    bounds.begin(consumer)  # type: ignore[arg-type]  # all that is asked of it
+    bounds.assigned({PLACES[0]: at})
+    return bounds, consumer
+
+
 def test_records_that_were_read_in_vain_do_not_count() -> None:
     """A member joins while this one works off what it has read: the rest is dropped, and others are read instead."""
     clock = VirtualClock()
@@ -66,10 +74,7 @@ def test_records_that_were_read_in_vain_do_not_count() -> None:
 
 
 def test_records_behind_the_end_are_left_out_also_where_positions_come_later() -> None:
-    bounds = Bounds(VirtualClock(), until="end")
-    consumer: Any = Ends()
-    bounds.begin(consumer)
-    bounds.assigned({PLACES[0]: 0})
+    bounds, consumer = to_the_end(at=0)
     rows = [(PLACES[0], offset) for offset in range(4)]
     assert [bounds.within(Rows(rows, {})).place(index) for index in range(2)] == rows[:2]
     assert len(bounds.within(Rows(rows, {}))) == 2
@@ -79,10 +84,7 @@ def test_records_behind_the_end_are_left_out_also_where_positions_come_later() -
 
 
 def test_end_is_not_reached_while_partitions_are_about_to_begin() -> None:
-    bounds = Bounds(VirtualClock(), until="end")
-    consumer: Any = Ends()
-    bounds.begin(consumer)
-    bounds.assigned({PLACES[0]: 2})
+    bounds, consumer = to_the_end(at=2)
     consumer.is_beginning = True
     assert not bounds.are_reached(consumer, 0)
     consumer.is_beginning = False
@@ -92,29 +94,23 @@ def test_end_is_not_reached_while_partitions_are_about_to_begin() -> None:
 def test_end_is_where_a_log_ends_that_was_cut_meanwhile() -> None:
     """The broker tells of it by the way, and is asked then: what it told last may be out of date."""
     clock = VirtualClock()
-    bounds = Bounds(clock, until="end")
-    consumer: Any = Ends()
-    bounds.begin(consumer)
-    bounds.assigned({PLACES[0]: 1})
+    bounds, consumer = to_the_end(at=1, clock=clock)
     for told, length, asked, reached in ((2, 2, 1, False), (3, 3, 1, False), (1, 2, 2, False), (1, 1, 3, True)):
         consumer.told[PLACES[0]], consumer.length = told, length
         clock.sleep(LOOK_SECONDS)
-        bounds.begin_later(consumer)
-        bounds.begin_later(consumer)  # not so soon again
+        bounds.look(consumer)
+        bounds.look(consumer)  # not so soon again
         assert consumer.asked == asked
         assert bounds.are_reached(consumer, 0) == reached
     consumer.told[PLACES[0]] = consumer.length = 3
     clock.sleep(LOOK_SECONDS)
-    bounds.begin_later(consumer)
+    bounds.look(consumer)
     assert bounds.are_reached(consumer, 0)
 
 
 def test_end_is_not_reached_by_a_partition_whose_log_is_shorter_than_what_was_committed() -> None:
     """The broker is about to say so, and the records that are there are to be read, or an error to be raised."""
-    bounds = Bounds(VirtualClock(), until="end")
-    consumer: Any = Ends()
-    bounds.begin(consumer)
-    bounds.assigned({PLACES[0]: 5})
+    bounds, consumer = to_the_end(at=5)
     assert not bounds.are_reached(consumer, 0)
     consumer.told[PLACES[0]] = 4
     assert not bounds.are_reached(consumer, 0)
@@ -124,9 +120,6 @@ def test_end_is_not_reached_by_a_partition_whose_log_is_shorter_than_what_was_co
 
 def test_end_stays_reached_by_a_partition_that_was_read_beyond_it() -> None:
     """Its broker may be away by now, and tells nothing."""
-    bounds = Bounds(VirtualClock(), until="end")
-    consumer: Any = Ends()
-    bounds.begin(consumer)
-    bounds.assigned({PLACES[0]: 0})
+    bounds, consumer = to_the_end(at=0)
     bounds.within(Rows([(PLACES[0], offset) for offset in range(4)], {PLACES[0]: 4}))
     assert bounds.are_reached(consumer, 2)

@@ -157,6 +157,7 @@ class Asker:
             self.handle.list_topics(timeout=_ATTEMPT)
 
     def _hear(self, doing: str) -> None:
+        """What librdkafka has to say besides an answer that did not come."""
         try:
             message = self._serve()
         except KafkaException as failure:  # fatal errors are raised instead of told
