@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from flowdsl import BrokerUnreachable, Partition, Topic, TopicNotFound
+from flowdsl import BrokerError, BrokerUnreachable, Partition, Topic, TopicNotFound
 from flowdsl.brokers.kafka.asking import Asker
 from flowdsl.brokers.kafka.weather import Weather
 
@@ -50,6 +50,11 @@ class Shrinking:
         return answers
 
 
+def is_done_for() -> None:
+    """A poll of a client that found out that it can do nothing more."""
+    raise KafkaException(KafkaError(KafkaError._FATAL, "it is over", True))
+
+
 def asker(handle: Any, *, is_called: bool = False, weather: Weather | None = None) -> Asker:
     return Asker(handle, "a Kafka", weather or Weather(None), lambda: None, lambda: is_called)
 
@@ -77,6 +82,12 @@ def test_broker_that_says_that_it_is_not_ready_is_not_told_to_be_elsewhere() -> 
     handle = Shrinking(*[KafkaError(KafkaError.LEADER_NOT_AVAILABLE)] * 100)
     with pytest.raises(BrokerUnreachable, match=r"a Kafka is not ready yet: Broker: Leader not available$"):
         asker(handle, weather=weather).ends([PLACE], 0.2)
+
+
+def test_client_that_is_done_for_while_it_asks_is_an_error_for_people() -> None:
+    gone = Shrinking(KafkaError(KafkaError._DESTROY_BROKER))
+    with pytest.raises(BrokerError, match=r"^asking where partitions begin and end: .*it is over"):
+        Asker(gone, "a Kafka", Weather(None), is_done_for, lambda: False).ends([PLACE])  # type: ignore[arg-type]
 
 
 def test_partition_that_stays_unknown_is_told() -> None:

@@ -334,7 +334,7 @@ def test_log_that_ends_before_what_is_committed_is_an_error_or_begun_again(
     second = join(t)
     with pytest.raises(OffsetOutOfRange, match=rf"{t}\[0\] ends at offset 2 and was to be read from 7.*on_gap="):
         until([second], lambda: bool(second.values))
-    assert second.consumer.known_ends([at(t)]).get(at(t), 0) < 7
+    assert second.consumer.known_ends([at(t)]) in ({}, {at(t): 2})
     second.consumer.close(5.0)
     assert broker.committed(g) == {at(t): 7}
     third = join(t, on_gap="earliest", commits=True)

@@ -191,6 +191,14 @@ class KafkaServer:
             keeper.wait()
 
 
+OUTAGES = (
+    (KafkaServer.kill, KafkaServer.start),
+    (KafkaServer.stop, KafkaServer.start),
+    (KafkaServer.pause, KafkaServer.resume),
+)
+"""How a broker goes away, and comes back."""
+
+
 def stands_still(stat: Path) -> bool:
     """Whether this thread of a process that was sent SIGSTOP has heard of it, or is gone; on a busy machine that takes a while."""
     with contextlib.suppress(OSError):

@@ -13,16 +13,11 @@ import pytest
 from flowdsl import Kafka, every, from_iterable
 from tests.kafka.helpers import wait_for
 from tests.kafka.protocols import PROTOCOLS, settings_of
-from tests.kafka.server import KafkaServer
+from tests.kafka.server import OUTAGES, KafkaServer
 
 pytestmark = pytest.mark.slow
 PARTITIONS = 6
 OFTEN = every(seconds=0.2)
-FAULTS = (
-    (KafkaServer.kill, KafkaServer.start),
-    (KafkaServer.pause, KafkaServer.resume),
-    (KafkaServer.stop, KafkaServer.start),
-)
 
 
 def numbers(end: Event) -> Iterator[int]:
@@ -48,7 +43,7 @@ def test_flows_go_on_while_the_brokers_of_a_cluster_are_replaced_one_by_one(clus
             for name in PROTOCOLS
         ]
         running.callback(end.set)
-        for turn, (down, up) in enumerate(FAULTS):
+        for turn, (down, up) in enumerate(OUTAGES):
             node = cluster[1 + turn % 2]
             down(node)
             time.sleep(4.0)  # longer than the cluster waits for it

@@ -12,15 +12,10 @@ from reactivex.subject import Subject
 from flowdsl import BrokerUnreachable, Kafka, every, from_observable, sink, tap
 from tests.kafka.helpers import add, answers, fill, wait_for
 from tests.kafka.protocols import COOPERATIVE, EAGER, in_every_protocol, settings_of
-from tests.kafka.server import KafkaServer
+from tests.kafka.server import OUTAGES, KafkaServer
 
 pytestmark = pytest.mark.slow
 OFTEN = every(seconds=0.3)
-OUTAGES = (
-    (KafkaServer.kill, KafkaServer.start),
-    (KafkaServer.stop, KafkaServer.start),
-    (KafkaServer.pause, KafkaServer.resume),
-)
 
 
 @in_every_protocol
