@@ -63,6 +63,15 @@ def test_client_that_learnt_too_little_of_a_broker_that_began_asks_for_its_parti
     assert asker(Outdated(2)).ends([PLACE]) == {PLACE: 7}
 
 
+def test_client_that_got_no_answer_is_told_its_servers_before_it_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    weather = Weather(None)
+    monkeypatch.setattr(weather, "not_answered", told.append)
+    handle = Shrinking(KafkaError(KafkaError._TRANSPORT), KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+    assert asker(handle, weather=weather).ends([PLACE]) == {PLACE: 7}
+    assert told == [handle], "one that is not ready yet did answer"
+
+
 def test_client_that_is_calling_back_is_asked_again_later_and_not_for_its_topics() -> None:
     handle = Outdated(1)
     with pytest.raises(BrokerUnreachable, match="asking where partitions begin and end"):

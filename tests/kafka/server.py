@@ -30,7 +30,7 @@ controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{port}{controls}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 log.dirs={folder}/data
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
@@ -83,7 +83,8 @@ class KafkaServer:
 
     ``fast_start`` spares the optimising compiler: less work for the machine, and a third slower under load. ``secured``:
     it has listeners of its own for people who log in, and for TLS. ``joins``: the first broker of a cluster that this one
-    is the ``node``-th of. ``replicas``: how many of them keep what is committed.
+    is the ``node``-th of. ``replicas``: how many of them keep what is committed. ``advertised``: the port that it tells
+    clients, where that is not its own.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class KafkaServer:
         joins: KafkaServer | None = None,
         node: int = 1,
         replicas: int = 1,
+        advertised: int | None = None,
     ) -> None:
         self._owner = owner or os.getpid()
         self._jit = ["-XX:TieredStopAtLevel=1"] if fast_start else []
@@ -108,7 +110,13 @@ class KafkaServer:
             self._controller, controls, roles = joins._controller, "", "broker"
         self.login_address, self.tls_address = f"127.0.0.1:{login}", f"127.0.0.1:{self.tls_port}"
         text = PROPERTIES + SECURED if secured else PROPERTIES
-        ports = {"port": self.port, "controller": self._controller, "login": login, "tls": self.tls_port}
+        ports = {
+            "port": self.port,
+            "advertised": advertised or self.port,
+            "controller": self._controller,
+            "login": login,
+            "tls": self.tls_port,
+        }
         place = {"roles": roles, "node": node, "controls": controls, "replicas": replicas}
         self._properties = self._folder / "server.properties"
         self._properties.write_text(text.format(**ports, **place, folder=self._folder, password=PASSWORD))

@@ -12,7 +12,16 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from flowdsl.brokers.kafka.errors import error_of, is_away, is_outdated, is_refused, is_unknown, sorted_error
+from flowdsl.brokers.kafka.closing import within
+from flowdsl.brokers.kafka.errors import (
+    error_of,
+    is_away,
+    is_outdated,
+    is_refused,
+    is_unknown,
+    is_unready,
+    sorted_error,
+)
 from flowdsl.brokers.kafka.places import Places, theirs
 from flowdsl.brokers.kafka.weather import Weather
 from flowdsl.brokers.outgoing import to_milliseconds
@@ -27,7 +36,7 @@ PATIENCE = 9.0
 """Seconds in which a broker must answer: trouble at the start is reported within ten."""
 IN_TURN = 1.0
 """The same in mid-run, while records wait."""
-_ATTEMPT = 3.0
+ATTEMPT = 3.0
 _PAUSE = 0.1
 _LATEST, _EARLIEST, _NONE = -1, -2, -1
 """What Kafka takes, and gives, in the place of a timestamp or an offset."""
@@ -124,6 +133,11 @@ class Asker:
         )
         return {self._places.of(answer): answer.offset for answer in answers}
 
+    def close(self, seconds: float) -> None:
+        """Let go of the handle, and wait so long for that."""
+        self._weather.closes()
+        within(seconds, self.handle.close)
+
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def _ask(self, doing: str, question: Callable[[float], T], seconds: float = PATIENCE) -> T:
@@ -131,7 +145,7 @@ class Asker:
         deadline = Deadline.after(SYSTEM_CLOCK, seconds)
         while True:
             try:
-                answer = question(min(_ATTEMPT, max(_PAUSE, deadline.remaining() or 0.0)))
+                answer = question(min(ATTEMPT, max(_PAUSE, deadline.remaining() or 0.0)))
             except KafkaException as failure:
                 error = error_of(failure)
             else:
@@ -149,12 +163,14 @@ class Asker:
                 raise sorted_error(self._weather.reason(error), doing, self.name)
             if is_outdated(error):
                 self._learn()
+            elif not is_unready(error):
+                self._weather.not_answered(self.handle)
             deadline.pause(_PAUSE)
 
     def _learn(self) -> None:
         """Have librdkafka ask for partitions and leaders anew: by itself it may do so much later."""
         with suppress(KafkaException):  # the question that follows tells what is wrong
-            self.handle.list_topics(timeout=_ATTEMPT)
+            self.handle.list_topics(timeout=ATTEMPT)
 
     def _hear(self, doing: str) -> None:
         """What librdkafka has to say besides an answer that did not come."""

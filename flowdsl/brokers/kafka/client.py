@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 from threading import Lock
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from flowdsl.brokers.kafka.asking import PATIENCE, Asker
-from flowdsl.brokers.kafka.closing import leave, within
+from flowdsl.brokers.kafka.asking import ATTEMPT, PATIENCE, Asker
+from flowdsl.brokers.kafka.bootstrap import Bootstrap
+from flowdsl.brokers.kafka.closing import leave
 from flowdsl.brokers.kafka.commits import Commits
 from flowdsl.brokers.kafka.configuration import (
     admin_configuration,
@@ -29,7 +30,7 @@ from flowdsl.brokers.kafka.configuration import (
 from flowdsl.brokers.kafka.consumer import KafkaConsumer
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.producer import KafkaProducer
-from flowdsl.brokers.kafka.topics import Describe, Identities, partitions_in
+from flowdsl.brokers.kafka.topics import Describer, Identities, partitions_in
 from flowdsl.brokers.kafka.watching import Watch
 from flowdsl.brokers.kafka.weather import Reach, Weather
 from flowdsl.brokers.naming import topic_not_found
@@ -75,7 +76,8 @@ class KafkaClient:
         in_group, protocol = group_id is not None, group_protocol(given)
         is_static = "group.instance.id" in given  # may come again, and stays in its group until its session ends
         must_leave = in_group and protocol == "cooperative" and not is_static
-        weather = self._weather(given, in_group=in_group)
+        bootstrap = Bootstrap(self._servers, given)
+        weather = Weather(self._reach, given.get("error_cb"), in_group=in_group, bootstrap=bootstrap)
         commits = Commits(self.name, weather)
         configuration = consumer_configuration(self._servers, weather.guarded(given), group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather, "on_commit": commits.on_commit})
@@ -98,7 +100,8 @@ class KafkaClient:
 
     def producer(self, *, settings: Settings | None = None) -> KafkaProducer:
         given = self._with(settings)
-        weather = self._weather(given)
+        bootstrap = Bootstrap(self._servers, given)
+        weather = Weather(self._reach, given.get("error_cb"), bootstrap=bootstrap)
         configuration = producer_configuration(self._servers, weather.guarded(given))
         handle = made(Producer, {**configuration, "error_cb": weather})
         return KafkaProducer(
@@ -147,14 +150,18 @@ class KafkaClient:
 
     def _made(self, future: Future[Any], doing: str) -> None:
         try:
-            future.result(PATIENCE)
+            if not wait([future], ATTEMPT).done:
+                Bootstrap(self._servers, self._settings).not_answered(self._administrator())
+            future.result(PATIENCE - ATTEMPT)
         except KafkaException as failure:
             error = error_of(failure)
-            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                raise _Exists from None
-            raise sorted_error(error, doing, self.name) from None
         except TimeoutError:
-            raise sorted_error(KafkaError(KafkaError._TIMED_OUT), doing, self.name) from None  # noqa: SLF001  # librdkafka's own errors are named so
+            error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  # librdkafka's own errors are named so
+        else:
+            return
+        if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            raise _Exists
+        raise sorted_error(error, doing, self.name)
 
     # -- groups ---------------------------------------------------------------------------------------------------
 
@@ -164,7 +171,7 @@ class KafkaClient:
         try:
             return asker.committed(partitions)
         finally:
-            within(CLOSE_SECONDS, asker.handle.close)
+            asker.close(CLOSE_SECONDS)
 
     def lag(self, group_id: str) -> dict[Partition, int]:
         committed = self.committed(group_id)
@@ -177,7 +184,7 @@ class KafkaClient:
             self._closed = True
             asker, self._asker, self._admin = self._asker, None, None
         if asker is not None:
-            within(CLOSE_SECONDS, asker.handle.close)
+            asker.close(CLOSE_SECONDS)
 
     # -- what is asked --------------------------------------------------------------------------------------------
 
@@ -187,9 +194,6 @@ class KafkaClient:
         refuse_servers(own)
         return {**self._settings, **own}
 
-    def _weather(self, settings: Mapping[str, Any], *, in_group: bool = False) -> Weather:
-        return Weather(self._reach, settings.get("error_cb"), in_group=in_group)
-
     def _asked(self) -> Asker:
         with self._lock:
             self._check_open()
@@ -198,7 +202,9 @@ class KafkaClient:
             return self._asker
 
     def _asker_for(self, group_id: str | None) -> Asker:
-        weather = Weather(None, self._settings.get("error_cb"), in_group=group_id is not None)
+        bootstrap = Bootstrap(self._servers, self._settings)
+        in_group = group_id is not None
+        weather = Weather(None, self._settings.get("error_cb"), in_group=in_group, bootstrap=bootstrap)
         configuration = reader_configuration(self._servers, self._settings, group_id)
         handle = made(Consumer, {**configuration, "error_cb": weather})
         return Asker(handle, self.name, weather, serve=lambda: handle.poll(0), is_called=lambda: False)
@@ -210,18 +216,9 @@ class KafkaClient:
                 self._admin = made(AdminClient, admin_configuration(self._servers, self._settings))
             return self._admin
 
-    def _describer(self) -> Describe:
+    def _describer(self) -> Describer:
         """Keeps the handle that it asks, whether this client is closed or not."""
-        administrator = self._administrator()
-
-        def describe(names: list[str]) -> Mapping[str, Future[Any]]:
-            try:
-                described: Mapping[str, Future[Any]] = administrator.describe_topics(TopicCollection(names))
-            except KafkaException:
-                return {}
-            return described
-
-        return describe
+        return Describer(self._administrator(), Bootstrap(self._servers, self._settings))
 
     def _check_open(self) -> None:
         if self._closed:

@@ -155,6 +155,7 @@ class Commits:
         try:
             found = asker.handle.committed(theirs(sent.offsets), timeout=seconds)
         except KafkaException:
+            self._weather.not_answered(asker.handle)
             return None
         offsets = [sent.offsets[partition] for partition in sorted(sent.offsets)]
         return [each.offset for each in found] == offsets

@@ -123,6 +123,7 @@ class KafkaConsumer:
                 membership.read(changed)
             membership.serve()
             self._commits.serve()
+            self._weather.serve(self._handle)
             self._supply.drop(self._assignment.check())
             return self._reading.read(membership, self._topics, limit, timeout)
         except KafkaException as failure:  # fatal errors are raised instead of told
@@ -179,6 +180,7 @@ class KafkaConsumer:
             except KafkaException:  # a fatal error, which the next read tells: there will be no answer
                 return
             self._commits.serve()
+            self._weather.serve(self._handle)
 
     def _is_called(self) -> bool:
         return self._membership is not None and self._membership.is_called

@@ -127,6 +127,7 @@ class KafkaProducer:
 
     def poll(self, timeout: float = 0.0) -> None:
         self._check_open()
+        self._weather.serve(self._handle)
         before = self._undelivered if self._weather.is_away else None
         try:
             self._handle.poll(0 if self._refused else timeout)
@@ -156,6 +157,8 @@ class KafkaProducer:
             with suppress(KafkaException):
                 self._handle.list_topics(timeout=LONGEST_LOOK)
                 self._weather.came_back()
+                return
+            self._weather.not_answered(self._handle)
 
     def produce(self, destination: Topic | Partition, payload: KafkaPayload) -> Future[BrokerValue[KafkaPayload]]:
         self._check_open()
@@ -167,7 +170,7 @@ class KafkaProducer:
                 self._produce(record, partial(self._answer, future, record))
             except BufferError as full:
                 if not deadline.expired:
-                    self._handle.poll(POLL)
+                    self.poll(POLL)
                     continue
                 future.set_exception(
                     DeliveryFailed(f"a record for {record.topic!r} found no room in the queue: {full}")

@@ -10,13 +10,16 @@ from concurrent.futures import Future, wait
 from re import Pattern
 from typing import Any
 
-from confluent_kafka import Uuid
+from confluent_kafka import KafkaException, TopicCollection, Uuid
+from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
-from flowdsl.brokers.kafka.asking import Asker
-from flowdsl.brokers.kafka.errors import error_of, is_unknown
+from flowdsl.brokers.kafka.asking import IN_TURN, Asker
+from flowdsl.brokers.kafka.bootstrap import Bootstrap
+from flowdsl.brokers.kafka.errors import error_of, is_away, is_unknown
 from flowdsl.brokers.naming import made_anew, topic_not_found, topics_meant
 from flowdsl.brokers.protocols import Topics
+from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.types import Partition, Topic
 
 
@@ -62,6 +65,31 @@ NO_IDENTITY = str(Uuid(0, 0))
 
 Describe = Callable[[list[str]], Mapping[str, "Future[Any]"]]
 """Ask for the ids of topics, without waiting."""
+
+
+class Describer:
+    """Implements ``Describe``. Nobody polls its handle, which tells of the broker by answers that do not come."""
+
+    def __init__(self, handle: AdminClient, bootstrap: Bootstrap) -> None:
+        self._handle: Any = handle  # its methods are typed for futures of anything
+        self._bootstrap = bootstrap
+        self._asked: Mapping[str, Future[Any]] = {}
+        self._patience = Deadline(SYSTEM_CLOCK, 0.0)
+
+    def __call__(self, names: list[str]) -> Mapping[str, Future[Any]]:
+        if self._patience.expired and not all(map(_is_answered, self._asked.values())):
+            self._bootstrap.not_answered(self._handle)
+        self._patience = Deadline.after(SYSTEM_CLOCK, IN_TURN)
+        try:
+            self._asked = self._handle.describe_topics(TopicCollection(names))
+        except KafkaException:
+            self._asked = {}
+        return self._asked
+
+
+def _is_answered(future: Future[Any]) -> bool:
+    error = future.exception() if future.done() else None
+    return future.done() and (error is None or not is_away(error_of(error)))
 
 
 class Identities:

@@ -1,5 +1,5 @@
 """Whether the broker can be reached: told once when it is away, once when it is back, however many of librdkafka's clients
-notice. Nothing else is made of it here.
+notice. A client that may have lost its way to the broker is helped.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
+from flowdsl.brokers.kafka.bootstrap import Bootstrap, Handle
 from flowdsl.brokers.kafka.errors import is_away, is_refused, is_unready
 
 _CALLBACKS = ("stats_cb", "throttle_cb")
@@ -55,13 +56,18 @@ class Weather:
     """The error callback of one client of librdkafka. It runs inside that client's poll and consume, so it never raises.
 
     ``reach``: where it tells what it notices; None for a client that is seldom asked, and hears of it too late. ``also``: the
-    user's own ``error_cb``. Without a group nobody minds that groups are forbidden.
+    user's own ``error_cb``. Without a group nobody minds that groups are forbidden. ``bootstrap``: of this client.
     """
 
     def __init__(
-        self, reach: Reach | None, also: Callable[[KafkaError], Any] | None = None, *, in_group: bool = False
+        self,
+        reach: Reach | None,
+        also: Callable[[KafkaError], Any] | None = None,
+        *,
+        in_group: bool = False,
+        bootstrap: Bootstrap | None = None,
     ) -> None:
-        self._reach, self._also, self._in_group = reach, also, in_group
+        self._reach, self._also, self._in_group, self._bootstrap = reach, also, in_group, bootstrap
         self._last: KafkaError | None = None
         self._refusal: KafkaError | None = None
         self._was_here = False
@@ -100,10 +106,22 @@ class Weather:
         if self._in_group or error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
             self._refusal = error
 
+    def serve(self, client: Handle) -> None:
+        """To be called often, by whoever polls the client."""
+        if self._bootstrap is not None:
+            self._bootstrap.serve(client)
+
+    def not_answered(self, client: Handle) -> None:
+        """A question got no answer."""
+        if self._bootstrap is not None:
+            self._bootstrap.not_answered(client)
+
     def came_back(self) -> None:
         """Something was answered."""
         self._was_here = True
         self._last = self._refusal = None
+        if self._bootstrap is not None:
+            self._bootstrap.answered()
         if self.is_away:
             self.is_away = False
             if self._reach is not None:
@@ -111,6 +129,8 @@ class Weather:
 
     def closes(self) -> None:
         """Nothing is heard any more."""
+        if self._bootstrap is not None:
+            self._bootstrap.ends()
         if self._reach is not None:
             self._reach.leaves(self)
 
@@ -124,6 +144,8 @@ class Weather:
         return self._last if self._last is not None and says_little else error
 
     def _went_away(self) -> None:
+        if self._bootstrap is not None:
+            self._bootstrap.all_down()
         if self.is_away or not self._was_here:
             return  # one that was never there is an error of the first question, and told as one
         self.is_away = True

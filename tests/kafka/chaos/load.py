@@ -1,11 +1,16 @@
-"""Records under way all the time: an idempotent producer of its own, which keeps on through every outage."""
+"""Records under way all the time: an idempotent producer of its own, which keeps on through every outage.
+
+It is told its servers again as the library's own producers are, since librdkafka may lose them where the broker stops.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
+
+from flowdsl.brokers.kafka.bootstrap import Bootstrap
 
 
 class Load:
@@ -21,10 +26,13 @@ class Load:
             "linger.ms": 5,
             "message.timeout.ms": 600_000,
             "log_level": 0,
+            "error_cb": self._hear,
         }
         self.sent: dict[tuple[int, int], int] = {}
         self.unplaced: set[int] = set()
         self.refused: list[str] = []
+        self._heard: list[str] = []
+        self._bootstrap = Bootstrap(address, settings)
         self._producer = Producer(settings)
         self._topic, self._partitions, self._rate = topic, partitions, rate
         self._ending = threading.Event()
@@ -35,7 +43,10 @@ class Load:
         """Wait until everything is acknowledged; how many there were."""
         self._ending.set()
         self._thread.join(timeout)
-        assert not self._thread.is_alive(), "the load cannot get its records acknowledged"
+        left = len(self._producer)
+        assert not self._thread.is_alive(), (
+            f"the load cannot get {left} of its records acknowledged: {self._heard[-5:]}"
+        )
         assert not self.refused, self.refused[:3]
         return len(self.sent) + len(self.unplaced)
 
@@ -47,8 +58,14 @@ class Load:
                 self._send(number)
                 number += 1
             self._producer.poll(0.01)
+            self._bootstrap.serve(self._producer)
         while self._producer.flush(1.0):
-            pass
+            self._bootstrap.serve(self._producer)
+
+    def _hear(self, error: KafkaError) -> None:
+        self._heard.append(f"{time.monotonic():.1f} {error}")
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # librdkafka's own errors are named so
+            self._bootstrap.all_down()
 
     def _send(self, number: int) -> None:
         def report(error: object, message: Message) -> None:

@@ -154,6 +154,8 @@ class Asker:
         try:
             answers = self._consumer.committed(self._asked, timeout=2.0)
         except KafkaException:
+            self._consumer.close()  # it may never find a broker again that was the last one
+            self._consumer = Consumer(self._settings)
             return None
         return {answer.partition: answer.offset for answer in answers if answer.offset >= 0 and not answer.error}
 
