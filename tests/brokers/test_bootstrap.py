@@ -15,9 +15,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, cimpl
 from confluent_kafka.admin import AdminClient
 
-from flowdsl import Kafka
+from flowdsl import BrokerUnreachable, Kafka
 from flowdsl.brokers.kafka import bootstrap as module
-from flowdsl.brokers.kafka import topics
+from flowdsl.brokers.kafka import client, topics
 from flowdsl.brokers.kafka.asking import IN_TURN
 from flowdsl.brokers.kafka.bootstrap import AGAIN, LONGEST_REST, Bootstrap, Handle
 from flowdsl.brokers.kafka.topics import Describer
@@ -161,6 +161,16 @@ def test_producer_that_is_polled_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         assert told[0] is producer._handle
         told.clear()
         producer.close(0.0)
+
+
+def test_client_that_makes_topics_is_told_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Handle] = []
+    monkeypatch.setattr(client, "ATTEMPT", 0.1)
+    monkeypatch.setattr(client, "PATIENCE", 0.2)
+    monkeypatch.setattr(Bootstrap, "tell", lambda _, handle: told.append(handle))
+    with Kafka(SERVERS) as nobody, pytest.raises(BrokerUnreachable, match="making topic 'orders'"):
+        nobody.create_topic("orders")
+    assert [type(handle) for handle in told] == [AdminClient]
 
 
 TASKS = Path("/proc/self/task")

@@ -32,10 +32,12 @@ class Coordinator:
         return [TopicPartition(each.topic, each.partition, self._says()) for each in partitions]
 
 
-def looked(says: Callable[[], int], seconds: float) -> tuple[list[BrokerError | None], float]:
+def looked(
+    says: Callable[[], int], seconds: float, weather: Weather | None = None
+) -> tuple[list[BrokerError | None], float]:
     """What is told about a commit of offset 5, and how much of the time is left."""
     coordinator: Any = Coordinator(says)
-    commits = Commits("a Kafka", Weather(None))
+    commits = Commits("a Kafka", weather or Weather(None))
     commits.handle = coordinator
     told: list[BrokerError | None] = []
     commits.start({PLACE: 5}, told.append)
@@ -57,9 +59,15 @@ def test_commit_that_was_refused_is_not_waited_for_as_long_as_the_group_has_pati
 
 
 @pytest.mark.parametrize("seconds", [0.0, 2.5])
-def test_broker_that_does_not_answer_is_waited_for(seconds: float) -> None:
+def test_broker_that_does_not_answer_is_waited_for_and_the_client_told_its_servers(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away() -> int:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
-    told, left = looked(away, seconds)
+    asked_in_vain: list[object] = []
+    weather = Weather(None)
+    monkeypatch.setattr(weather, "not_answered", asked_in_vain.append)
+    told, left = looked(away, seconds, weather)
     assert (told, left) == ([], 0)
+    assert bool(asked_in_vain) == (seconds > 0)
