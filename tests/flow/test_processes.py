@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from flowdsl import (
 )
 from flowdsl.testing import Driver
 from tests.pool.conftest import is_gone, wait_until
+from tests.pool.killing import Killer
 
 LONG = 120.0
 
@@ -135,10 +135,11 @@ def test_processes_that_are_killed_under_load_are_replaced_and_every_record_is_i
     seen: list[tuple[int, int]] = []
     source = broker.source("numbers", group_id="g", decode=JSON)
     flow = source | map_(slow, scheduler=processes(2)) | sink(seen.append)
+    killer = Killer(lambda: [pid for _, pid in seen[-1:]])
     with flow.start(until="end", commit=immediately, timeout=LONG) as run:
         for killed in range(1, 4):
             wait_until(lambda killed=killed: len(seen) > killed * 300)  # type: ignore[misc]  # of a loop that waits
-            os.kill(seen[-1][1], signal.SIGKILL)
+            killer.kill()
         assert run.result(LONG).delivered == 3_000
     assert sorted(n for n, _ in seen) == list(range(3_000))
     assert sum(broker.committed("g").values()) == 3_000

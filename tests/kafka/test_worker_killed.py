@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 
 import pytest
 
 from flowdsl import Kafka, every, map_, processes, sink
 from tests.kafka.chaos.members import children_of
 from tests.kafka.helpers import fill, wait_for
+from tests.pool.killing import Killer
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +30,11 @@ def test_flow_goes_on_when_a_worker_process_is_killed_under_load(kafka: Kafka, t
 
     source = kafka.source(t, group_id=g, decode=int)
     flow = source | map_(squared, scheduler=processes(2)) | sink(values.append)
+    killer = Killer(workers)
     with flow.start(commit=every(seconds=0.1)) as handle:
         for killed in range(3):
-            wait_for(lambda: len(values) > killed * 2_000 and workers())  # noqa: B023  # waited for in this turn
-            os.kill(min(workers()), signal.SIGKILL)
+            wait_for(lambda: len(values) > killed * 2_000)  # noqa: B023  # waited for in this turn
+            killer.kill()
         handle.stop()
     assert sum(kafka.committed(g).values()) <= len(values)
     flow.run(until="end", timeout=120.0, commit=every(seconds=0.1))

@@ -22,6 +22,7 @@ from flowdsl.pool.carriage import RemoteError
 from flowdsl.pool.pool import Function, Pool
 from tests.pool.conftest import is_gone, wait_until
 from tests.pool.errands import PATIENCE, called, outcomes, sent
+from tests.pool.killing import Killer
 
 Make = Callable[..., Pool]
 
@@ -281,9 +282,10 @@ def test_workers_that_are_killed_under_load_are_replaced_and_nothing_is_missing(
 
     pool = make_pool(2)
     parcels = sent(pool.function(slow), range(600))
+    killer = Killer(lambda: pool.pids)
     for _ in range(3):
         sleep(0.1)
-        os.kill(pool.pids[0], signal.SIGKILL)
+        killer.kill()
     assert outcomes(parcels) == list(range(600))
 
 

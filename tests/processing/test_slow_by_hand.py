@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator, Mapping
 from time import sleep
 from typing import Any
@@ -26,6 +24,7 @@ from flowdsl.strategies import (
     RunTaskInThreads,
     RunTaskWithMultiprocessing,
 )
+from tests.pool.killing import Killer
 from tests.processing.running import P0, run_to_the_end, running
 
 COUNT = 400
@@ -96,9 +95,10 @@ def test_processes(broker: LocalBroker) -> None:
 
 def test_processes_that_are_killed_under_load(broker: LocalBroker) -> None:
     factory = OnProcesses()
+    killer = Killer(lambda: factory.pool.pids)
     with running(broker, factory) as processor:
         for wanted in (50, 150):
             processor.wait_for(lambda wanted=wanted: len(factory.seen) >= wanted)  # type: ignore[misc]  # of a loop that waits
-            os.kill(factory.pool.pids[0], signal.SIGKILL)
+            killer.kill()
         processor.wait_for(lambda: broker.committed("g") == {P0: COUNT})
     assert factory.seen == EXPECTED

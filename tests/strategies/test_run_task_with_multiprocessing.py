@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from flowdsl.strategies import (
     RunTaskWithMultiprocessing,
     Value,
 )
+from tests.pool.killing import Killer
 from tests.strategies.doubles import P0, P1, Recorder, Rejecting, at, filtered
 from tests.strategies.waiting import PATIENCE, poll_until, wait_until
 
@@ -162,10 +162,11 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_nothing_is_missing(p
 
     end = Recorder()
     step = RunTaskWithMultiprocessing(slow, end, 20, 1.0, pool)
+    killer = Killer(lambda: pool.pids)
     put(step, range(60))
-    os.kill(pool.pids[0], signal.SIGKILL)
+    killer.kill()
     put(step, range(60, 300))
-    os.kill(pool.pids[0], signal.SIGKILL)
+    killer.kill()
     step.join(PATIENCE)
     assert end.payloads == list(range(300))
 
