@@ -59,6 +59,7 @@ def test_error_of_the_broker_or_of_the_producer_is_not_that_of_a_record(producer
         ("_MSG_TIMED_OUT", BrokerUnreachable),
         ("TOPIC_AUTHORIZATION_FAILED", NotAuthorized),
         ("UNKNOWN_TOPIC_OR_PART", TopicNotFound),
+        ("_DESTROY", TopicNotFound),
         ("_INVALID_ARG", DeliveryFailed),
     ],
 )

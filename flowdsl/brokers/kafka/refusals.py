@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError
 from flowdsl.brokers.kafka.errors import sorted_error
 from flowdsl.brokers.naming import without_partition
 from flowdsl.brokers.protocols import Outgoing
-from flowdsl.errors import BrokerError, DeliveryFailed
+from flowdsl.errors import BrokerError, DeliveryFailed, TopicNotFound
 
 CAUGHT = frozenset(
     {
@@ -45,6 +45,11 @@ class Refusals:
         doing = f"writing to {record.topic!r}"
         if record.partition is not None and error.code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  # librdkafka's own errors are named so
             return self._without(record.topic, record.partition)
+        if error.code() == KafkaError._DESTROY:  # noqa: SLF001  # as above
+            # Librdkafka drops a partition that is gone, and with it what an answer of its last leader put back.
+            return TopicNotFound(
+                f"{doing}: {self._name} does not have it, or one of its partitions, any more: {error.str()}"
+            )
         if error.fatal() or error.code() not in _OF_A_RECORD:
             return sorted_error(error, doing, self._name)
         return DeliveryFailed(f"{doing}: {self._name} did not take the record: {error.str()} ({error.name()})")
