@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,7 +32,12 @@ def leaked(before: set[threading.Thread], grace: float = GRACE) -> list[str]:
     until = monotonic() + grace
     late = [thread for thread in threading.enumerate() if thread not in before]
     for thread in late:
-        thread.join(max(0.0, until - monotonic()))
+        while monotonic() < until:
+            try:
+                thread.join(until - monotonic())
+                break
+            except RuntimeError:  # one that is late begins it just now
+                sleep(0.001)
     return [f"{thread.name}{' (daemon)' if thread.daemon else ''}{_at(thread)}" for thread in late if thread.is_alive()]
 
 

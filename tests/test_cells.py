@@ -6,14 +6,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from tests.kernels import execute, runs_kernels
 from tests.pool.conftest import is_gone, wait_until
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:(jupyter_client|zmq|tornado|nbclient|asyncio).*"),
-]
+pytestmark = [pytest.mark.slow, runs_kernels]
 
 CELLS = """
 import os
@@ -51,8 +48,7 @@ print(*pool.pids)
 def test_functions_and_classes_of_cells_travel_and_nothing_outlives_the_kernel(tmp_path: Path) -> None:
     cells = [nbformat.v4.new_code_cell(text.strip()) for text in CELLS.split("# --\n")]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    execute(notebook, tmp_path)
     (output,) = cells[-1]["outputs"]
     pids = [int(pid) for pid in output["text"].split()]
     assert len(pids) == 2

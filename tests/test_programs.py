@@ -36,7 +36,7 @@ from flowdsl import (
 )
 from flowdsl.clock import SYSTEM_CLOCK, Deadline
 from flowdsl.strategies import Commit, CommitOffsets, ProcessingStrategyFactory, RunTask
-from tests.test_notebooks import execute
+from tests.kernels import execute, runs_kernels
 
 PATIENCE = 60.0
 """Seconds that anything may take on a machine that is busy."""
@@ -258,7 +258,7 @@ NOTEBOOK = """
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:(jupyter_client|zmq|tornado|nbclient|asyncio).*")
+@runs_kernels
 def test_handle_works_in_a_notebook(tmp_path: Path) -> None:
     cells = dedent(NOTEBOOK).strip().split("# --\n")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])

@@ -240,8 +240,14 @@ def test_single_poll_gives_a_broker_value(broker: Broker, join: Join, t: str) ->
     broker.create_topic(t, partitions=1)
     broker.write(t, ["v"], key="k", headers=[("h", b"x")], timestamp=NOON)
     reader = join(t)
-    polled = (reader.consumer.poll(0.1) for _ in range(300))
-    value = next(value for value in polled if value is not None)
+    polled: list[Any] = []
+
+    def has_come() -> bool:
+        polled.append(reader.consumer.poll(0.1))
+        return polled[-1] is not None
+
+    until([], has_come)
+    value = polled[-1]
     assert reader.consumer.poll(0.0) is None
     assert (value.partition, value.offset, value.timestamp) == (at(t), 0, NOON)
     assert (value.payload.key, value.payload.value, tuple(value.payload.headers)) == (b"k", b"v", (("h", b"x"),))
@@ -312,9 +318,12 @@ def test_start_that_is_not_to_be_committed_is_not(broker: Broker, t: str, g: str
         def lost(self, partitions: Any) -> None: ...
 
     consumer.subscribe([t], Deaf())
-    end = time.monotonic() + 30
-    while not values and time.monotonic() < end:
-        values += consumer.read(10, 0.05).payload
+
+    def has_come() -> bool:
+        values.extend(consumer.read(10, 0.05).payload)
+        return bool(values)
+
+    until([], has_come)
     consumer.close(5.0)
     assert values == [b"a"]
     assert broker.committed(g) == {}

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from time import sleep
 from typing import Any
 
@@ -75,11 +76,16 @@ def test_every_value_arrives_once(function: Callable[[int], Any], concurrency: i
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_results_pass_each_other_where_order_is_given_up(function: Callable[[int], Any]):
-    async def slow_first(n: int) -> int:
-        await asyncio.sleep(0.3 if n == 0 else 0.0)
+    others, behind = asyncio.Event(), count(1)
+
+    async def last_of_all(n: int) -> int:
+        if n == 0:
+            await asyncio.wait_for(others.wait(), 30)
+        elif next(behind) == 4:
+            others.set()
         return n
 
-    results = (from_iterable(range(5)) | map_(slow_first, concurrency=5, ordered=False) | to_list()).run()
+    results = (from_iterable(range(5)) | map_(last_of_all, concurrency=5, ordered=False) | to_list()).run()
     assert results[-1] == 0
 
 
@@ -104,13 +110,16 @@ def test_a_slow_value_holds_up_no_other_key():
 
 
 def test_no_more_than_concurrency_run_at_once_and_that_many_do():
-    running, most, lock = 0, 0, threading.Lock()
+    running, most, lock, all_run = 0, 0, threading.Lock(), threading.Event()
 
     def busy(n: int) -> int:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
+            if running == 6:
+                all_run.set()
+        assert all_run.wait(30)
         sleep(0.005)
         with lock:
             running -= 1
@@ -259,8 +268,8 @@ def test_a_coroutine_that_exceeds_its_time_is_cancelled():
             raise
         return n
 
-    with pytest.raises(StepFailed, match=r"0\.1 s") as failed:
-        (from_iterable(range(9)) | map_(wait_at_three, concurrency=2, timeout=0.1) | to_list()).run()
+    with pytest.raises(StepFailed, match=r"within 1 s") as failed:
+        (from_iterable(range(9)) | map_(wait_at_three, concurrency=2, timeout=1.0) | to_list()).run()
     assert isinstance(failed.value.__cause__, TimeoutError)
     assert failed.value.offset == 3
     assert cancelled == [3]

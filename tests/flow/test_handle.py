@@ -228,9 +228,9 @@ def test_ready_in_time_is_not_ready_later(broker: LocalBroker) -> None:
 
 
 def test_member_that_gets_no_partition_is_ready_too_and_takes_over_later(broker: LocalBroker) -> None:
-    gathered = Gathered(wanted=1)
-    first = flow_into(broker, lambda _: None).start()
-    assert first.wait_ready(PATIENCE)
+    before, gathered = Gathered(), Gathered(wanted=1)
+    first = flow_into(broker, before).start()
+    assert before.full.wait(PATIENCE)
     with flow_into(broker, gathered).start() as second:
         assert second.wait_ready(PATIENCE)
         assert [(step.name, step.received) for step in second.stats.steps] == [("source", 0), ("Gathered", 0)]
@@ -241,9 +241,9 @@ def test_member_that_gets_no_partition_is_ready_too_and_takes_over_later(broker:
 
 
 def test_stats_can_be_read_while_it_runs(broker: LocalBroker) -> None:
-    gathered = Gathered()
-    with flow_into(broker, gathered).start(commit=never) as handle:
-        assert gathered.full.wait(PATIENCE)
+    with flow_into(broker, Gathered()).start(commit=never) as handle:
+        while handle.stats.read < 3:
+            assert not handle.join(0.01)
         stats = handle.stats
         assert (stats.read, stats.committed) == (3, {})
         assert stats.elapsed <= handle.stats.elapsed

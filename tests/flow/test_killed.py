@@ -65,7 +65,8 @@ class Log:
         path.touch()
 
     def lines(self) -> list[tuple[str, int]]:
-        pairs = (line.split() for line in self._path.read_text().splitlines())
+        whole = self._path.read_text().rpartition("\n")[0]  # the last line may just be being written
+        pairs = (line.split() for line in whole.splitlines())
         return [(word, int(number)) for word, number in pairs]
 
     def committed(self) -> int:

@@ -50,11 +50,10 @@ def test_record_that_was_refused_is_produced_again_until_the_broker_takes_it(bro
         while len(broker.read("out")) < 3 and monotonic() < until:
             handle.join(0.01)
         assert values(broker.read("out")) == [b"0a", b"0b", b"0d"]
-        broker.delete_topic("out")
-        broker.create_topic("out", partitions=2)
+        getattr(broker.client, "storage").grow("out", 2)  # noqa: B009  # for tests alone
         while broker.committed("g") != {PLACE: 4} and monotonic() < until:
             handle.join(0.01)
-        assert values(broker.read("out")) == [b"1c"]
+        assert values(broker.read("out")) == [b"0a", b"0b", b"0d", b"1c"]
         assert handle.stop().delivered == 4
     assert broker.committed("g") == {PLACE: 4}
 

@@ -8,12 +8,12 @@ import operator
 import pickle
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import nbformat
 import orjson
 import pytest
-from nbclient import NotebookClient
 
 from flowdsl import (
     JSON,
@@ -36,6 +36,7 @@ from flowdsl import (
     unbatch,
 )
 from flowdsl.strategies import RunTask
+from tests.kernels import execute, runs_kernels
 
 HERE = __name__
 
@@ -323,10 +324,10 @@ CELLS = [
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:(jupyter_client|zmq|tornado|nbclient|asyncio).*")
-def test_in_a_notebook_the_place_is_the_cell_and_runs_work_in_its_event_loop() -> None:
+@runs_kernels
+def test_in_a_notebook_the_place_is_the_cell_and_runs_work_in_its_event_loop(tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    execute(notebook, tmp_path)
     shown = [
         "".join(out.get("text", "") for out in cell.outputs if out.get("name") == "stdout") for cell in notebook.cells
     ]

@@ -16,12 +16,15 @@ from flowdsl import (
     JSON,
     Flow,
     FlowDefinitionError,
+    Fragment,
     LocalBroker,
     StepFailed,
     batch,
+    filter_,
     from_iterable,
     immediately,
     map_,
+    tap,
 )
 
 LONG = 60.0
@@ -117,27 +120,41 @@ def test_an_offset_moves_when_on_next_has_returned(broker: LocalBroker) -> None:
     assert committed(broker) == 10
 
 
+def tell_beyond(beyond: threading.Event) -> Fragment[Any, Any]:
+    """Sets the event at what was written later: what came before has left ``on_next``, and was not only seen there."""
+
+    def look(n: int) -> None:
+        if n >= 10:
+            beyond.set()
+
+    return tap(look)
+
+
 def test_dispose_is_a_clean_stop(broker: LocalBroker) -> None:
-    observer = Observed()
-    subscription = subscribed(source(broker), observer)
+    observer, beyond = Observed(), threading.Event()
+    subscription = subscribed(source(broker) | tell_beyond(beyond) | filter_(lambda n: n < 10), observer)
     wait_until(lambda: len(observer.values) == 10)
+    broker.write("numbers", [10], encode=JSON)
+    assert beyond.wait(LONG)
     subscription.dispose()
-    assert committed(broker) == 10
+    assert committed(broker) >= 10
     assert not observer.over.is_set()
     subscription.dispose()
 
 
 def test_what_is_held_back_at_a_dispose_is_read_again(broker: LocalBroker) -> None:
-    observer = Observed()
-    subscription = subscribed(source(broker) | batch(8), observer)
+    observer, beyond = Observed(), threading.Event()
+    subscription = subscribed(source(broker) | tell_beyond(beyond) | batch(8), observer)
     wait_until(lambda: len(observer.values) == 1)
+    broker.write("numbers", [10], encode=JSON)
+    assert beyond.wait(LONG)
     subscription.dispose()
     assert observer.values == [list(range(8))]
     assert committed(broker) == 8
     again = Observed()
     subscribed(source(broker), again, until="end")
     assert again.over.wait(LONG)
-    assert again.values == [8, 9]
+    assert again.values == [8, 9, 10]
 
 
 def test_dispose_within_on_next_counts_that_value_as_done(broker: LocalBroker) -> None:

@@ -22,10 +22,12 @@ class Killer:
 
     def kill(self) -> None:
         """Kill the first one that was not killed yet, once there is one."""
-        wait_until(lambda: bool(self._alive()))
-        victim = self._alive()[0]
-        os.kill(victim, signal.SIGKILL)
-        self.killed.add(victim)
+        alive: list[int] = []
 
-    def _alive(self) -> list[int]:
-        return [pid for pid in self._pids() if pid not in self.killed]
+        def one_is_alive() -> bool:
+            alive[:] = (pid for pid in self._pids() if pid not in self.killed)
+            return bool(alive)
+
+        wait_until(one_is_alive)
+        os.kill(alive[0], signal.SIGKILL)
+        self.killed.add(alive[0])

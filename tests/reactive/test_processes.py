@@ -71,6 +71,7 @@ def test_every_task_has_its_outcome_and_rings():
     with stage(Job("double", double), 2) as it:
         tasks = it.hand_out(*range(500))
         assert it.outcomes(tasks) == [2 * n for n in range(500)]
+        wait_until(lambda: len(it.outlet.done) == len(tasks))
         assert sorted(map(id, it.outlet.done)) == sorted(map(id, tasks))
 
 
