@@ -354,7 +354,12 @@ def test_log_that_ends_before_what_is_committed_is_an_error_or_begun_again(
     until([third], lambda: broker.committed(g) == {at(t): 2})
 
 
-def test_ends_that_the_broker_told_of_are_known_without_asking(broker: Broker, join: Join, t: str) -> None:
+def test_ends_that_the_broker_told_of_are_known_without_asking(
+    broker: Broker, join: Join, t: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "flowdsl.brokers.kafka.consumer.IN_TURN", PATIENCE
+    )  # of Kafka they are asked for a second, and no more
     broker.create_topic(t, partitions=2)
     broker.write(t, ["a", "b"])
     reader = join(t, start="latest")
@@ -367,7 +372,12 @@ def test_ends_that_the_broker_told_of_are_known_without_asking(broker: Broker, j
     assert reader.consumer.ends([at(t)]) == {at(t): longer[at(t)]}
 
 
-def test_topic_that_is_made_anew_is_noticed_before_the_last_commit(broker: Broker, join: Join, t: str) -> None:
+def test_topic_that_is_made_anew_is_noticed_before_the_last_commit(
+    broker: Broker, join: Join, t: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "flowdsl.brokers.kafka.watching.IN_TURN", PATIENCE
+    )  # of Kafka it is asked for a second, and no more
     broker.create_topic(t, partitions=1)
     broker.write(t, ["a", "b"])
     reader = join(t)

@@ -39,7 +39,7 @@ def shared(folder: Path, owner: int) -> str:
     with (folder / "kafka.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not note.exists():
-            KEPT.append(KafkaServer(owner=owner).start())
+            KEPT.append(KafkaServer(owner=owner, session=30.0).start())
             note.write_text(KEPT[-1].address)
     return note.read_text()
 

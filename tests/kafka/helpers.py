@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Producer
 
-from flowdsl import BrokerError, Kafka
+from flowdsl import BrokerError, BrokerUnreachable, Kafka
 from tests.kafka.server import unique
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +24,12 @@ NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - t
 
 
 def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Return when it holds; fails when that takes too long."""
+    """Return when it holds; fails when that takes too long. A broker that does not answer yet may later."""
     end = time.monotonic() + seconds
-    while not condition():
+    while True:
+        with contextlib.suppress(BrokerUnreachable):
+            if condition():
+                return
         assert time.monotonic() < end, "this takes too long"
         time.sleep(0.05)
 
@@ -41,8 +45,9 @@ def add(kafka: Kafka, topic: str, numbers: range, *, partitions: int = 1) -> Non
 
 
 def transactions(address: str, topic: str, *ends: tuple[range, bool], key: str | None = None) -> None:
-    """Numbers in transactions, each of which is committed or given up."""
-    producer = Producer({"bootstrap.servers": address, "transactional.id": unique("x")})
+    """Numbers in transactions, each of which is committed or given up, with the marks that say so in the topic's log."""
+    settings: dict[str, Any] = {"bootstrap.servers": address, "transactional.id": unique("x")}
+    producer = Producer(settings)
     producer.init_transactions(30)
     for numbers, is_committed in ends:
         producer.begin_transaction()
@@ -50,6 +55,7 @@ def transactions(address: str, topic: str, *ends: tuple[range, bool], key: str |
             producer.produce(topic, str(number).encode(), key=key, partition=0)
         producer.flush(30)
         (producer.commit_transaction if is_committed else producer.abort_transaction)(30)
+    Producer(settings).init_transactions(60)  # which waits until the last of them is over
 
 
 def answers(kafka: Kafka, topic: str) -> bool:

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from tests.kafka.jars import class_path
 
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -32,7 +35,7 @@ listeners=PLAINTEXT://127.0.0.1:{port}{controls}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 log.dirs={folder}/data
-broker.session.timeout.ms=2000
+broker.session.timeout.ms={session}
 broker.heartbeat.interval.ms=500
 num.network.threads=2
 num.io.threads=4
@@ -84,7 +87,7 @@ class KafkaServer:
     ``fast_start`` spares the optimising compiler: less work for the machine, and a third slower under load. ``secured``:
     it has listeners of its own for people who log in, and for TLS. ``joins``: the first broker of a cluster that this one
     is the ``node``-th of. ``replicas``: how many of them keep what is committed. ``advertised``: the port that it tells
-    clients, where that is not its own.
+    clients, where that is not its own. ``session``: seconds without a word from it until the cluster counts it as gone.
     """
 
     def __init__(
@@ -97,13 +100,16 @@ class KafkaServer:
         node: int = 1,
         replicas: int = 1,
         advertised: int | None = None,
+        session: float = 2.0,
     ) -> None:
         self._owner = owner or os.getpid()
         self._jit = ["-XX:TieredStopAtLevel=1"] if fast_start else []
         self._folder = Path(tempfile.mkdtemp(prefix="flowdsl-kafka-"))
         self._keeper: subprocess.Popen[str] | None = None
         self._pid = 0
-        self.port, self._controller, login, self.tls_port = free_ports(4)
+        self._reserved = reserved(4)
+        self.port, self._controller, login, self.tls_port = map(port_of, self._reserved)
+        self._node = node
         controls = f",CONTROLLER://127.0.0.1:{self._controller}"
         roles = "broker,controller"
         if joins is not None:
@@ -117,7 +123,13 @@ class KafkaServer:
             "login": login,
             "tls": self.tls_port,
         }
-        place = {"roles": roles, "node": node, "controls": controls, "replicas": replicas}
+        place = {
+            "roles": roles,
+            "node": node,
+            "controls": controls,
+            "replicas": replicas,
+            "session": int(1000 * session),
+        }
         self._properties = self._folder / "server.properties"
         self._properties.write_text(text.format(**ports, **place, folder=self._folder, password=PASSWORD))
         if secured:
@@ -128,7 +140,7 @@ class KafkaServer:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Start it, and return once it answers. Raises RuntimeError with the end of its log."""
+        """Start it, and return once it answers as one of its cluster. Raises RuntimeError with the end of its log."""
         if not (self._folder / "data").exists():
             self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties)).wait(PATIENCE)
         self._keeper = self._run("kafka.Kafka", str(self._properties))
@@ -167,6 +179,8 @@ class KafkaServer:
     def remove(self) -> None:
         """End it for good, and leave nothing behind."""
         self.kill()
+        for each in self._reserved:
+            each.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self, main: str, *arguments: str) -> subprocess.Popen[str]:
@@ -180,9 +194,14 @@ class KafkaServer:
         return keeper
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
-            return True
-        return False
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+            return (
+                self._node
+                in AdminClient({"bootstrap.servers": self.address, "log_level": 0}).list_topics(timeout=5.0).brokers
+            )
+        except (OSError, KafkaException):
+            return False
 
     def _end(self, how: signal.Signals) -> None:
         keeper, self._keeper = self._keeper, None
@@ -221,16 +240,28 @@ def make_certificate(keys: Path) -> None:
     subprocess.run(["keytool", "-genkeypair", *owner, *kept], check=True, capture_output=True)  # noqa: S607  # wherever Java is
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those that the kernel gives to clients: a broker must find its own again."""
-    chosen: list[int] = []
-    while len(chosen) < count:
-        port = random.randint(15_000, 32_000)  # noqa: S311  # no secret
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            if port not in chosen:
-                chosen.append(port)
-    return chosen
+def reserved(count: int) -> list[socket.socket]:
+    """Sockets with ports of their own, below those that the kernel gives to clients: a broker must find its own again.
+
+    As long as they are open nobody else is given these ports, and who knows them can listen there all the same, with
+    SO_REUSEADDR, as Java and asyncio do.
+    """
+    found: list[socket.socket] = []
+    while len(found) < count:
+        taken = socket.socket()
+        try:
+            taken.bind(("127.0.0.1", random.randint(15_000, 32_000)))  # noqa: S311  # no secret
+        except OSError:
+            taken.close()
+            continue
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.append(taken)
+    return found
+
+
+def port_of(taken: socket.socket) -> int:
+    port: int = taken.getsockname()[1]
+    return port
 
 
 def unique(name: str = "t") -> str:

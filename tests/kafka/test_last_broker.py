@@ -13,7 +13,7 @@ from tests.kafka.fixtures import needs_kafka
 from tests.kafka.helpers import add, fill, wait_for
 from tests.kafka.middleman import Middleman
 from tests.kafka.protocols import PROTOCOLS, settings_of
-from tests.kafka.server import KafkaServer, free_ports
+from tests.kafka.server import KafkaServer, port_of, reserved
 
 pytestmark = pytest.mark.slow
 TIMES = 6
@@ -22,7 +22,8 @@ TIMES = 6
 
 def test_flows_find_the_broker_again_when_the_last_one_has_left(t: str, g: str) -> None:
     needs_kafka()
-    (port,) = free_ports(1)
+    (taken,) = reserved(1)
+    port = port_of(taken)
     server = KafkaServer(advertised=port)
     try:
         server.start()
@@ -43,6 +44,7 @@ def test_flows_find_the_broker_again_when_the_last_one_has_left(t: str, g: str) 
                     wait_for(lambda: middleman.denied > denied)  # noqa: B023  # as above
                     time.sleep(1.0)  # others ask as well
                     middleman.come_back()
+                    wait_for(lambda: t in kafka.topics())
                     add(kafka, t, range(10 * turn, 10 * turn + 10))
                 wait_for(lambda: all(handle.stats.delivered >= 10 * TIMES + 10 for handle in handles))
                 for name in PROTOCOLS:
@@ -54,6 +56,7 @@ def test_flows_find_the_broker_again_when_the_last_one_has_left(t: str, g: str) 
                 assert {int(record.value or b"-1") for record in kafka.read(copy)} == set(range(10 * TIMES + 10))
     finally:
         server.remove()
+        taken.close()
 
 
 @pytest.mark.parametrize(

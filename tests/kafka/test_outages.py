@@ -38,15 +38,15 @@ def test_flow_goes_on_after_a_restart_of_the_broker(
                 wait_for(lambda: answers(kafka, t))
                 add(kafka, t, range(100 * turn, 100 * turn + 100), partitions=2)
                 wait_for(lambda: set(values) >= set(range(100 * turn + 100)))  # noqa: B023  # waited for in this turn
+                wait_for(lambda: sum(kafka.lag(g).values()) == 0 and sum(kafka.lag(f"{g}-copy").values()) == 0)
                 told = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
                 told = [line for line in told if "lost: " not in line]  # sessions end meanwhile
                 away = [line for line in told if "cannot be reached" in line]
                 hangs = down is KafkaServer.pause  # nobody can tell so soon
                 assert len(away) == 1 or (hangs and not away), f"one line, of all who read and write: {told}"
-                assert len(told) - len(away) <= 2, (
-                    f"each flow may have had a commit under way, which is told once: {told}"
-                )
-            wait_for(lambda: sum(kafka.lag(g).values()) == 0 and sum(kafka.lag(f"{g}-copy").values()) == 0)
+                others = [line for line in told if line not in away and "did not let the consumer go" not in line]
+                assert all("a commit failed" in line for line in others), told
+                assert len(others) <= 4, f"each flow may have had a commit under way, and one after it: {told}"
             for handle in (seen, copied):
                 handle.stop(timeout=120)
         assert {int(record.value or b"-1") for record in kafka.read(f"{t}-out")} == set(range(400))
@@ -61,11 +61,13 @@ def test_each_outage_of_a_flow_that_has_nothing_to_do_is_told_and_so_is_its_end(
         fill(kafka, t, 10)
         with (kafka.source(t, group_id=g, settings=settings_of(protocol)) | sink(print)).start(commit=OFTEN) as handle:
             wait_for(lambda: sum(kafka.committed(g).values()) == 10)
-            for turn in (1, 2):
+            for _ in range(2):
+                caplog.clear()
                 own_kafka.kill()
-                wait_for(lambda: caplog.text.count("cannot be reached") == turn)  # noqa: B023  # waited for in this turn
-                own_kafka.start()
-                wait_for(lambda: caplog.text.count("answers again") == turn)  # noqa: B023  # as above
+                wait_for(lambda: "cannot be reached" in caplog.text)
+                own_kafka.start()  # which may say once more that its cluster has no brokers
+                wait_for(lambda: 1 <= caplog.text.count("cannot be reached") == caplog.text.count("answers again"))
+                assert caplog.text.count("cannot be reached") <= 2
             handle.stop(timeout=120)
 
 
@@ -87,7 +89,7 @@ def test_outage_of_a_flow_that_only_writes_is_told_and_so_is_its_end(
             wait_for(lambda: "answers again" in caplog.text)
             values.on_completed()
             assert handle.result(timeout=120.0).delivered == 2
-        assert caplog.text.count("cannot be reached") == caplog.text.count("answers again") == 1
+        assert caplog.text.count("answers again") <= caplog.text.count("cannot be reached") <= 2
         assert [record.value for record in kafka.read(t)] == [b"0", b"1"]
 
 
@@ -140,6 +142,7 @@ def test_what_waits_for_a_broker_that_hangs_is_not_written_once_the_session_is_o
             held.go_on.set()
             wait_for(lambda: "lost: " in caplog.text)
             own_kafka.resume()
+            wait_for(lambda: answers(kafka, t))
             wait_for(lambda: kafka.committed(g) and sum(kafka.lag(g).values()) == 0)
             handle.stop(timeout=120)
         written = [int(record.value or b"-1") for record in kafka.read(f"{t}-out")]

@@ -107,7 +107,7 @@ def test_what_is_held_back_while_members_come_and_go_is_delivered(
     wait_for(lambda: set(values) == set(written))
     wait_for(lambda: sum(kafka.lag(g).values()) == 0)
     assert len(kafka.committed(g)) == 4
-    assert "lost" not in caplog.text, "a rebalance waited longer for what is held than the group has patience"
+    assert "lost: " not in caplog.text, "a rebalance waited longer for what is held than the group has patience"
 
 
 class Slow:
@@ -267,7 +267,7 @@ def test_bounded_run_ends_for_a_member_without_partitions(kafka: Kafka, t: str, 
     fill(kafka, t, 10)
     values: list[int] = []
     flow = kafka.source(t, group_id=g, decode=int, settings=settings_of(protocol)) | sink(values.append)
-    handles = [flow.start(until="end", timeout=120.0) for _ in range(3)]
+    handles = [flow.start(until="end", timeout=120.0, stop_timeout=60.0) for _ in range(3)]
     for handle in handles:
         handle.result(timeout=150.0)
     assert sorted(set(values)) == list(range(10))

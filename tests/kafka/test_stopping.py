@@ -97,10 +97,10 @@ def test_process_is_gone_by_its_deadline_when_the_broker_hangs(
         assert took < 3.0 + 5.0 + 5.0 + 30.0, "stop_timeout, the last commit, leaving, and a machine that is busy"
         assert process.returncode == 0, errors
         if output.split() not in (["CommitFailed"], ["StopTimeout"]) and "lost: " not in errors:
-            end = time.monotonic() + 60.0  # the broker, back from its pause, may have to load its groups again
-            while sum(kafka.lag(g).values()):
-                assert time.monotonic() < end, f"it ended in silence without having committed: {errors}"
-                time.sleep(0.1)
+            try:  # the broker, back from its pause, may have to load its groups again
+                wait_for(lambda: sum(kafka.lag(g).values()) == 0, 60.0)
+            except AssertionError:
+                pytest.fail(f"it ended in silence without having committed: {errors}")
         with program(COPY, own_kafka.address, t, g, protocol) as process:  # what was not committed comes again
             add(kafka, t, range(200, 201))
             wait_for(lambda: kafka.committed(g) == {Partition(Topic(t), 0): 201})
@@ -116,7 +116,7 @@ from tests.kafka.protocols import settings_of
 address, topic, group, protocol = sys.argv[1:]
 source = Kafka(address).source(topic, group_id=group, settings=settings_of(protocol))
 try:
-    (source | sink(lambda value: print(value.decode(), flush=True))).run(stop_timeout=13.0, commit=every(seconds=3600))
+    (source | sink(lambda value: print(value.decode(), flush=True))).run(stop_timeout=18.0, commit=every(seconds=3600))
 except CommitFailed as failed:
     print(type(failed).__name__)
 """
@@ -136,7 +136,7 @@ def test_session_that_ends_while_the_last_commit_waits_for_its_answer_is_told(
             own_kafka.resume()
         assert process.returncode == 0, errors
         assert output.split() == ["CommitFailed"], errors
-        assert "lost: " in errors, "six seconds without a heartbeat, and eight for the commit"
+        assert "lost: " in errors, "six seconds without a heartbeat, and thirteen for the commit"
 
 
 class Silence:
@@ -172,10 +172,11 @@ def test_records_do_not_pile_up_while_a_commit_waits_for_its_answer_and_reading_
     consumer.commit({Partition(Topic(t), 0): 100}, pytest.fail)
     consumer.settle(1.0)
     assert consumer._supply.is_drained, "what came meanwhile was taken"
-    wait_for(lambda: reads() >= 20_000)
+    wait_for(lambda: reads() >= 20_000 and len(set(seen)) == 20_000)
     consumer.close(10.0)
-    assert [number for number in seen if number % 2] == list(range(1, 20_000, 2))
-    assert [number for number in seen if not number % 2] == list(range(0, 20_000, 2))
+    first_seen = list(dict.fromkeys(seen))  # a session may end meanwhile, on a machine that is busy
+    assert [number for number in first_seen if number % 2] == list(range(1, 20_000, 2))
+    assert [number for number in first_seen if not number % 2] == list(range(0, 20_000, 2))
 
 
 LONG = {"session.timeout.ms": 300_000}
@@ -315,7 +316,7 @@ def test_last_commit_of_an_older_generation_is_sent_again_in_the_new_one(
     firsts: list[int] = []
     seconds: list[int] = []
     source = kafka.source(t, group_id=g, decode=int, settings={"heartbeat.interval.ms": 3000})
-    first = (source | sink(firsts.append)).start(commit=every(seconds=3600))
+    first = (source | sink(firsts.append)).start(commit=every(seconds=3600), stop_timeout=60.0)
     wait_for(lambda: len(firsts) == 8)
     with (source | sink(seconds.append)).start() as second:
         wait_for(lambda: "revoked" in caplog.text)  # the first asked to join anew, the second will hear of it later
@@ -347,6 +348,7 @@ def test_log_has_one_line_for_each_thing_that_happens_when_all_is_well(
         wait_for(lambda: caplog.text.count(f"assigned: {t}") == 3)
         first.stop(timeout=120)
     lines = [record.getMessage() for record in caplog.records if record.name == "flowdsl"]
+    lines = [line for line in lines if "did not let the consumer go" not in line]  # on a machine that is busy
     told = [line.partition(":")[0] for line in lines if line != "assigned: no partitions"]  # it may need two rounds
     told = [word for word in told if not word.startswith(("paused ", "resumed "))]  # a machine that is busy
     assert sorted(told) == ["assigned"] * 3 + ["revoked"] + ["stopped"] * 2

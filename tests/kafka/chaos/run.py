@@ -65,6 +65,8 @@ class Run:
     findings: list[str]
     say: Callable[[str], None]
     samples: int = 0
+    away: float = 0.0
+    """Seconds that the broker was away longer than planned."""
 
     def suffer(self, fault: Fault) -> None:
         """Let one fault happen; the broker is up again when this returns."""
@@ -100,9 +102,18 @@ class Run:
 
     def _broker(self, down: Callable[[], None], seconds: float, up: Callable[[], object]) -> None:
         self.wait_for_members()
+        began = time.monotonic()
         down()
         self.rest(seconds, sampling=False)
         up()
+        self.wait_for_group()
+        self.away += time.monotonic() - began - seconds
+
+    def wait_for_group(self) -> None:
+        """Until the broker says what the group has committed: a member that starts sooner might be told that it does not answer."""
+        until = time.monotonic() + JOINS_WITHIN
+        while self.committed() is None and time.monotonic() < until:
+            self.rest(0.2, sampling=False)
 
     def wait_for_members(self) -> None:
         """Who starts while there is no broker is told so and ends; that is not what this is about."""
@@ -184,9 +195,9 @@ class Asker:
         self._consumer.close()
 
 
-def most_repeated(faults: list[Fault], rate: int) -> int:
+def most_repeated(faults: list[Fault], rate: int, away: float) -> int:
     """How many records may come again: what arrives between two commits, what was in flight, and what a pause held up."""
-    return int(sum(rate * (COMMIT_EVERY + IN_FLIGHT + fault.length) for fault in faults))
+    return int(rate * (away + sum(COMMIT_EVERY + IN_FLIGHT + fault.length for fault in faults)))
 
 
 def chaos(
@@ -212,6 +223,7 @@ def chaos(
             asker = Asker(server.address, topic, group)
             load, sinks = Load(server.address, topic, PARTITIONS, rate), Sinks(folder)
             run = Run(server, members, load, sinks, asker.committed, asker.ends, [], say)
+            run.wait_for_group()
             for _ in range(2):
                 members.join()
             run.wait_for_members()
@@ -226,7 +238,7 @@ def chaos(
         finally:
             members.kill()
             server.remove()
-        most = most_repeated(faults, rate)
+        most = most_repeated(faults, rate, run.away)
         findings = [*run.findings[:5], *members.findings[:5], *faults_of(sinks, load.sent, load.unplaced)]
         if sinks.repeated > most:
             findings.append(f"{sinks.repeated} records came again, more than {most}")
