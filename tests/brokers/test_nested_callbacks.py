@@ -25,6 +25,11 @@ FIRST, SECOND = (Partition(Topic("t"), index) for index in range(2))
 COMMITTED, END = 5, 30
 
 
+@pytest.fixture(autouse=True)
+def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowdsl.brokers.kafka.trouble.DOUBT_SECONDS", 0.0)
+
+
 def given(*indexes: int) -> list[TopicPartition]:
     return [TopicPartition("t", index) for index in indexes]
 

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError
 
 from flowdsl import BrokerUnreachable, DeliveryFailed, Kafka, NotAuthorized, TopicNotFound
 from flowdsl.brokers.kafka.producer import KafkaProducer
+from flowdsl.brokers.kafka.refusals import Refusals
 from flowdsl.brokers.protocols import Delivery, Outgoing
 
 RECORD = Outgoing("out", None, None, b"value", (), None)
@@ -59,9 +60,14 @@ def test_error_of_the_broker_or_of_the_producer_is_not_that_of_a_record(producer
         ("_MSG_TIMED_OUT", BrokerUnreachable),
         ("TOPIC_AUTHORIZATION_FAILED", NotAuthorized),
         ("UNKNOWN_TOPIC_OR_PART", TopicNotFound),
-        ("_DESTROY", TopicNotFound),
         ("_INVALID_ARG", DeliveryFailed),
     ],
 )
 def test_error_is_told_by_its_kind(producer: KafkaProducer, name: str, error: type[Exception]) -> None:
     assert type(told(producer, getattr(KafkaError, name))) is error
+
+
+def test_record_that_was_dropped_with_its_partition_is_that_of_a_topic_which_is_gone() -> None:
+    error = Refusals("a Kafka", lambda _: 1).told(RECORD, KafkaError(KafkaError._DESTROY))
+    assert type(error) is TopicNotFound
+    assert str(error).startswith("writing to 'out': a Kafka does not have it, or one of its partitions, any more")

@@ -11,7 +11,6 @@ from threading import Event
 import pytest
 
 from flowdsl import Kafka, every, from_iterable
-from flowdsl.brokers.kafka import trouble
 from tests.kafka.helpers import wait_for
 from tests.kafka.protocols import PROTOCOLS, settings_of
 from tests.kafka.server import OUTAGES, KafkaServer
@@ -29,13 +28,8 @@ def numbers(end: Event) -> Iterator[int]:
         number += 1
 
 
-def test_flows_go_on_while_the_brokers_of_a_cluster_are_replaced_one_by_one(
-    cluster: list[KafkaServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flows_go_on_while_the_brokers_of_a_cluster_are_replaced_one_by_one(cluster: list[KafkaServer]) -> None:
     """Leaders and coordinators move; a broker that is away is not in the cluster's own list meanwhile."""
-    monkeypatch.setattr(
-        trouble, "DOUBT_SECONDS", 5.0
-    )  # so long may a leader here not have heard of what was acknowledged
     end = Event()
     with Kafka(",".join(node.address for node in cluster)) as kafka, ExitStack() as running:
         for topic in ("in", *PROTOCOLS):

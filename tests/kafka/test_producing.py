@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from flowdsl import JSON, Kafka, Partition, StepFailed, Topic, TopicNotFound, every, filter_, from_iterable, map_
 from flowdsl.brokers.protocols import Delivery, Outgoing
@@ -105,6 +107,28 @@ def test_topic_that_is_deleted_is_not_the_fault_of_its_records(kafka: Kafka, t: 
     with pytest.raises(TopicNotFound, match=f"{t}-out"):
         handle.result(timeout=120.0)
     assert kafka.committed(g) == {at(t): 10}
+
+
+def test_record_that_was_dropped_with_its_partition_is_written_where_the_topic_is_there(kafka: Kafka, t: str) -> None:
+    """As librdkafka reports what an answer puts back behind a metadata that the partition was missing in."""
+    kafka.create_topic(t)
+    kafka.create_topic(f"{t}-gone")
+    producer: Any = kafka.producer()
+    records = [Outgoing(topic, None, None, b"value", (), None) for topic in (t, f"{t}-gone")]
+    kafka.delete_topic(f"{t}-gone")
+    delivery = Delivery()
+    delivery.waiting = len(records)
+    for index, record in enumerate(records):
+        producer.refused(delivery, index, record, KafkaError(KafkaError._DESTROY))
+
+    def is_answered() -> bool:
+        producer.poll(0.1)
+        return not delivery.waiting
+
+    wait_for(is_answered)
+    producer.close(120.0)
+    assert {index: type(error) for index, error in delivery.failed.items()} == {1: TopicNotFound}
+    assert [record.value for record in kafka.read(t)] == [b"value"]
 
 
 def test_queue_that_is_full_holds_records_back(kafka: Kafka, t: str, g: str) -> None:

@@ -21,7 +21,7 @@ from flowdsl.brokers.kafka.closing import within
 from flowdsl.brokers.kafka.errors import error_of, sorted_error
 from flowdsl.brokers.kafka.places import Places
 from flowdsl.brokers.kafka.records import as_datetime
-from flowdsl.brokers.kafka.refusals import CAUGHT, Refusals
+from flowdsl.brokers.kafka.refusals import DOUBTFUL, Refusals
 from flowdsl.brokers.kafka.reports import POLL, Answer, Reports, Suspect
 from flowdsl.brokers.kafka.rows import row_of, rows_of
 from flowdsl.brokers.kafka.weather import Weather
@@ -209,7 +209,7 @@ class KafkaProducer:
 
     def refused(self, delivery: Delivery, index: int, record: Outgoing, error: KafkaError) -> None:
         """Librdkafka reports that this record was not taken."""
-        if error.code() in CAUGHT:
+        if error.code() in DOUBTFUL:
             self._suspects.append(Suspect(delivery, index, record))
         else:
             delivery.report(index, self._refusals.told(record, error))

@@ -24,6 +24,8 @@ CAUGHT = frozenset(
     }
 )
 """What a broker says to a whole batch, whichever record it means."""
+DOUBTFUL = CAUGHT | {KafkaError._DESTROY}  # noqa: SLF001  # librdkafka's own errors are named so
+"""Told of more records than it is true of. Librdkafka also drops a partition that is not there, with all that is queued for it."""
 _OF_A_RECORD = (CAUGHT - {KafkaError.UNSUPPORTED_COMPRESSION_TYPE}) | {KafkaError._INVALID_ARG}  # noqa: SLF001  # librdkafka's own errors are named so
 """Anything else says something about the broker, or about this producer."""
 
@@ -45,8 +47,7 @@ class Refusals:
         doing = f"writing to {record.topic!r}"
         if record.partition is not None and error.code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  # librdkafka's own errors are named so
             return self._without(record.topic, record.partition)
-        if error.code() == KafkaError._DESTROY:  # noqa: SLF001  # as above
-            # Librdkafka drops a partition that is gone, and with it what an answer of its last leader put back.
+        if error.code() == KafkaError._DESTROY:  # noqa: SLF001  # see DOUBTFUL
             return TopicNotFound(
                 f"{doing}: {self._name} does not have it, or one of its partitions, any more: {error.str()}"
             )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowdsl.brokers.kafka.alone import Alone
     from flowdsl.brokers.kafka.group import Group
 
-DOUBT_SECONDS, DOUBT_LASTS = 0.5, 60.0
+DOUBT_SECONDS, DOUBT_LASTS = 2.0, 60.0
 """How long one waits to ask again whether a log was cut, and how long the first answer counts."""
 
 logger = logging.getLogger("flowdsl")
