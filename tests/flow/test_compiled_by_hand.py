@@ -148,7 +148,7 @@ def test_keys_headers_and_timestamps_are_inherited() -> None:
 
 def test_batch_holds_offsets_and_leaves_by_its_time() -> None:
     out: list[Any] = []
-    loop = ForeignLoop((orders() | batch(100, within=1.0) | sink(out.append)).compile(), {P0: 0})
+    loop = ForeignLoop((orders() | batch(100, within=3.0) | sink(out.append)).compile(), {P0: 0})
     loop.feed([raw(0, b"a"), raw(1, b"b")])
     assert (out, loop.committed) == ([], {})
     until = monotonic() + PATIENCE

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from threading import Event, Timer
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -242,8 +243,10 @@ def test_member_that_gets_no_partition_is_ready_too_and_takes_over_later(broker:
 
 def test_stats_can_be_read_while_it_runs(broker: LocalBroker) -> None:
     with flow_into(broker, Gathered()).start(commit=never) as handle:
+        until = monotonic() + PATIENCE
         while handle.stats.read < 3:
             assert not handle.join(0.01)
+            assert monotonic() < until
         stats = handle.stats
         assert (stats.read, stats.committed) == (3, {})
         assert stats.elapsed <= handle.stats.elapsed

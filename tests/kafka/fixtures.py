@@ -52,9 +52,11 @@ KEPT: list[KafkaServer] = []
 def own_kafka() -> Iterator[KafkaServer]:
     """A Kafka that is running, for this test alone: to stop, kill, pause and start again."""
     needs_kafka()
-    server = KafkaServer().start()
-    yield server
-    server.remove()
+    server = KafkaServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
 
 
 @pytest.fixture

@@ -27,10 +27,13 @@ def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None
     """Return when it holds; fails when that takes too long. A broker that does not answer yet may later."""
     end = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(BrokerUnreachable):
+        trouble: BrokerUnreachable | None = None
+        try:
             if condition():
                 return
-        assert time.monotonic() < end, "this takes too long"
+        except BrokerUnreachable as error:
+            trouble = error
+        assert time.monotonic() < end, f"this takes too long: {trouble or 'it does not hold'}"
         time.sleep(0.05)
 
 

@@ -51,14 +51,16 @@ def binding(kind: ResourceType, name: str, user: str, operation: AclOperation) -
 @pytest.fixture(scope="module")
 def server() -> Iterator[KafkaServer]:
     needs_kafka()
-    server = KafkaServer(secured=True).start()
-    admin = AdminClient({"bootstrap.servers": server.address})
     allowed = [binding(kind, "*", user, operation) for user, rights in RIGHTS.items() for kind, operation in rights]
     allowed.append(binding(TOPIC, ELSEWHERE, ELSEWHERE, WRITE))
-    for answer in admin.create_acls(allowed).values():
-        answer.result(30)
-    yield server
-    server.remove()
+    server = KafkaServer(secured=True)
+    try:
+        admin = AdminClient({"bootstrap.servers": server.start().address})
+        for answer in admin.create_acls(allowed).values():
+            answer.result(30)
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture

@@ -196,7 +196,10 @@ class Asker:
 
 
 def most_repeated(faults: list[Fault], rate: int, away: float) -> int:
-    """How many records may come again: what arrives between two commits, what was in flight, and what a pause held up."""
+    """How many records may come again: what arrives between two commits, what was in flight, and what a pause held up.
+
+    ``away``: seconds that the broker was away beyond what was planned.
+    """
     return int(rate * (away + sum(COMMIT_EVERY + IN_FLIGHT + fault.length for fault in faults)))
 
 
