@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its documented place
 
+from tests.kafka.helpers import wait_for
 from tests.kafka.server import KafkaServer, unique
 
 pytestmark = pytest.mark.slow
@@ -30,17 +29,10 @@ def make(address: str, name: str) -> None:
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_shared_kafka_answers(kafka_address: str) -> None:
     name = unique()
     make(kafka_address, name)
-    assert name in topics(kafka_address)
+    wait_for(lambda: name in topics(kafka_address))  # the controller has it before the broker does
 
 
 def test_broker_keeps_its_topics_when_it_is_stopped_killed_and_paused(own_kafka: KafkaServer) -> None:
@@ -50,15 +42,15 @@ def test_broker_keeps_its_topics_when_it_is_stopped_killed_and_paused(own_kafka:
     with pytest.raises(KafkaException):
         topics(own_kafka.address, timeout=1.0)
     own_kafka.start()
-    assert name in topics(own_kafka.address)
+    wait_for(lambda: name in topics(own_kafka.address))
     own_kafka.kill()
     own_kafka.start()
-    assert name in topics(own_kafka.address)
+    wait_for(lambda: name in topics(own_kafka.address))
     own_kafka.pause()
     with pytest.raises(KafkaException):
         topics(own_kafka.address, timeout=1.0)
     own_kafka.resume()
-    assert name in topics(own_kafka.address)
+    wait_for(lambda: name in topics(own_kafka.address))
 
 
 def test_broker_ends_with_its_owner_even_if_that_is_killed_while_the_broker_hangs() -> None:
