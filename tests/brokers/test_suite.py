@@ -354,12 +354,15 @@ def test_log_that_ends_before_what_is_committed_is_an_error_or_begun_again(
     until([third], lambda: broker.committed(g) == {at(t): 2})
 
 
-def test_ends_that_the_broker_told_of_are_known_without_asking(
-    broker: Broker, join: Join, t: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "flowdsl.brokers.kafka.consumer.IN_TURN", PATIENCE
-    )  # of Kafka they are asked for a second, and no more
+@pytest.fixture
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka has as long as it takes to answer, and not the second that one waits where records are read."""
+    for module in ("consumer", "watching"):
+        monkeypatch.setattr(f"flowdsl.brokers.kafka.{module}.IN_TURN", PATIENCE)
+
+
+@pytest.mark.usefixtures("_unhurried")
+def test_ends_that_the_broker_told_of_are_known_without_asking(broker: Broker, join: Join, t: str) -> None:
     broker.create_topic(t, partitions=2)
     broker.write(t, ["a", "b"])
     reader = join(t, start="latest")
@@ -372,12 +375,8 @@ def test_ends_that_the_broker_told_of_are_known_without_asking(
     assert reader.consumer.ends([at(t)]) == {at(t): longer[at(t)]}
 
 
-def test_topic_that_is_made_anew_is_noticed_before_the_last_commit(
-    broker: Broker, join: Join, t: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "flowdsl.brokers.kafka.watching.IN_TURN", PATIENCE
-    )  # of Kafka it is asked for a second, and no more
+@pytest.mark.usefixtures("_unhurried")
+def test_topic_that_is_made_anew_is_noticed_before_the_last_commit(broker: Broker, join: Join, t: str) -> None:
     broker.create_topic(t, partitions=1)
     broker.write(t, ["a", "b"])
     reader = join(t)
